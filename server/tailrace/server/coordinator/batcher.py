@@ -1,0 +1,126 @@
+"""Coalescing: what arrives while a store call is under way goes into the next one, whoever sent it."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Generic, TypeVar
+
+from tailrace.server.domain.errors import StoreUnavailableError
+from tailrace.server.store.base import MAX_CALL_BYTES, MAX_ITEMS
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
+
+CALL_DEADLINE_S = 10.0
+MAX_WAITING_ITEMS = 50_000
+
+
+class _Chunk(Generic[Item, Outcome]):
+    """Some items of one caller that go into the same store call, and where their outcomes come back."""
+
+    __slots__ = ("answer", "items", "size_bytes")
+
+    def __init__(self, items: Sequence[Item], size_bytes: int) -> None:
+        self.items = items
+        self.size_bytes = size_bytes
+        self.answer: asyncio.Future[Sequence[Outcome]] = asyncio.get_running_loop().create_future()
+
+
+class Batcher(Generic[Item, Outcome]):
+    """Turns calls with a few items each into store calls with many.
+
+    One store call is under way at a time; the first item goes at once, so nothing is added to the latency of an idle
+    server. A caller that is cancelled leaves its items in the batch: whether they took effect is unknown to it.
+    """
+
+    def __init__(
+        self,
+        call: Callable[[Sequence[Item]], Awaitable[Sequence[Outcome]]],
+        *,
+        size_of: Callable[[Item], int] = lambda _: 0,
+        deadline_s: float = CALL_DEADLINE_S,
+    ) -> None:
+        self._call = call
+        self._size_of = size_of
+        self._deadline_s = deadline_s
+        self._chunks: deque[_Chunk[Item, Outcome]] = deque()
+        self._waiting_items = 0
+        self._pump: asyncio.Task[None] | None = None
+
+    async def run(self, items: Sequence[Item]) -> list[Outcome]:
+        """Have the store do something for each item; outcomes come in the order of the items.
+
+        Raises:
+            StoreUnavailableError: The store did not answer, or too much is waiting for it already.
+        """
+        if self._waiting_items + len(items) > MAX_WAITING_ITEMS:
+            raise StoreUnavailableError("the store is too slow for what is asked of it; try again")
+        chunks = list(self._cut(items))
+        self._chunks.extend(chunks)
+        self._waiting_items += len(items)
+        if self._pump is None:
+            self._pump = asyncio.create_task(self._pump_chunks())
+        answers = await asyncio.gather(*(chunk.answer for chunk in chunks))
+        return [outcome for answer in answers for outcome in answer]
+
+    def _cut(self, items: Sequence[Item]) -> Iterator[_Chunk[Item, Outcome]]:
+        begin = size_bytes = 0
+        for end, item in enumerate(items):
+            item_bytes = self._size_of(item)
+            if end > begin and (end - begin >= MAX_ITEMS or size_bytes + item_bytes > MAX_CALL_BYTES):
+                yield _Chunk(items[begin:end], size_bytes)
+                begin, size_bytes = end, 0
+            size_bytes += item_bytes
+        if begin < len(items):
+            yield _Chunk(items[begin:], size_bytes)
+
+    async def _pump_chunks(self) -> None:
+        try:
+            while self._chunks:
+                await self._run_batch(self._take_batch())
+        finally:
+            self._pump = None
+
+    def _take_batch(self) -> list[_Chunk[Item, Outcome]]:
+        batch = [self._chunks.popleft()]
+        count, size_bytes = len(batch[0].items), batch[0].size_bytes
+        while self._chunks:
+            chunk = self._chunks[0]
+            count += len(chunk.items)
+            size_bytes += chunk.size_bytes
+            if count > MAX_ITEMS or size_bytes > MAX_CALL_BYTES:
+                break
+            batch.append(self._chunks.popleft())
+        return batch
+
+    async def _run_batch(self, batch: list[_Chunk[Item, Outcome]]) -> None:
+        items = [item for chunk in batch for item in chunk.items]
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                outcomes = await self._call(items)
+        except TimeoutError:
+            _fail(batch, StoreUnavailableError(f"the store did not answer within {self._deadline_s:.0f} s"))
+        except asyncio.CancelledError:
+            _fail(batch, StoreUnavailableError("the server stopped before the store answered"))
+            raise
+        except Exception as error:  # noqa: BLE001 - every caller of this batch gets it, none is left waiting
+            _fail(batch, error)
+        else:
+            _answer(batch, outcomes)
+        finally:
+            self._waiting_items -= len(items)
+
+
+def _fail(batch: list[_Chunk[Item, Outcome]], error: Exception) -> None:
+    for chunk in batch:
+        if not chunk.answer.done():
+            chunk.answer.set_exception(error)
+
+
+def _answer(batch: list[_Chunk[Item, Outcome]], outcomes: Sequence[Outcome]) -> None:
+    begin = 0
+    for chunk in batch:
+        end = begin + len(chunk.items)
+        if not chunk.answer.done():
+            chunk.answer.set_result(outcomes[begin:end])
+        begin = end

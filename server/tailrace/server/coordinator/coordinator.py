@@ -1,0 +1,137 @@
+"""One method a use case. Items of one call may live in any partition; each succeeds or fails by itself."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+from tailrace.server.coordinator.batcher import CALL_DEADLINE_S, Batcher
+from tailrace.server.coordinator.failures import RELEASED_TOO_OFTEN
+from tailrace.server.domain.errors import LeaseLostError, StoreUnavailableError, TailraceError, TaskIdConflictError
+from tailrace.server.domain.ids import partition_of
+from tailrace.server.domain.lease import NONCE_BYTES, AttemptEnd
+from tailrace.server.domain.task import Submission, TaskSnapshot
+from tailrace.server.store.base import MAX_ITEMS, Beat, Leased, LeaseRequest, Release, ResultStored, Store, Submitted
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
+
+
+class Coordinator:
+    """What callers may ask for, whichever way they came in.
+
+    Outcomes come in the order of the items. An item that failed is answered with its error, so that one bad item fails
+    none of the others.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        partitions = range(store.partitions)
+        self._submits = [Batcher(partial(store.submit_tasks, p), size_of=_submission_bytes) for p in partitions]
+        self._reads = [Batcher(partial(store.read_tasks, p)) for p in partitions]
+        self._waits = [Batcher(partial(store.register_waits, p)) for p in partitions]
+        self._beats = [Batcher(partial(store.beat_leases, p)) for p in partitions]
+        self._ends = [Batcher(partial(store.store_results, p), size_of=_end_bytes) for p in partitions]
+        self._releases = [Batcher(partial(store.release_leases, p, failure=RELEASED_TOO_OFTEN)) for p in partitions]
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions there are to lease from."""
+        return self._store.partitions
+
+    async def submit(self, submissions: Sequence[Submission]) -> list[Submitted | TailraceError]:
+        """Accept tasks. Repeating a submission whose outcome is unknown is safe.
+
+        Each item is answered with a TaskIdConflictError when its id is taken by a different request.
+        """
+        outcomes = await self._spread(self._submits, submissions, lambda submission: submission.task_id)
+        return [
+            TaskIdConflictError(outcome.snapshot.task_id)
+            if isinstance(outcome, Submitted) and outcome.is_conflict
+            else outcome
+            for outcome in outcomes
+        ]
+
+    async def read(self, task_ids: Sequence[str]) -> list[TaskSnapshot | TailraceError | None]:
+        """Read outcomes as they are now; None for an id that does not exist."""
+        return await self._spread(self._reads, task_ids, lambda task_id: task_id)
+
+    async def register_waits(self, task_ids: Sequence[str]) -> list[TaskSnapshot | TailraceError | None]:
+        """Read outcomes and have this process told of every change from then on."""
+        return await self._spread(self._waits, task_ids, lambda task_id: task_id)
+
+    async def lease(
+        self, partition: int, queues: tuple[str, ...], count: int, *, start_immediately: bool = False
+    ) -> Leased:
+        """Take up to ``count`` tasks (at most MAX_ITEMS) of one partition out of their queues.
+
+        Raises:
+            StoreUnavailableError: What the store may have handed out comes back by itself after the delivery lease.
+        """
+        random_bytes = secrets.token_bytes(NONCE_BYTES * min(count, MAX_ITEMS))
+        nonces = tuple(random_bytes[i : i + NONCE_BYTES] for i in range(0, len(random_bytes), NONCE_BYTES))
+        request = LeaseRequest(queues=queues, nonces=nonces, start_immediately=start_immediately)
+        try:
+            async with asyncio.timeout(CALL_DEADLINE_S):
+                return await self._store.lease_tasks(partition, request)
+        except TimeoutError:
+            raise StoreUnavailableError(f"the store did not answer within {CALL_DEADLINE_S:.0f} s") from None
+
+    async def heartbeat(self, beats: Sequence[Beat]) -> list[int | TailraceError]:
+        """Extend leases and start attempts; answers when each lease ends, LeaseLostError for one that is lost."""
+        outcomes = await self._spread(self._beats, beats, lambda beat: beat.task_id)
+        return [
+            LeaseLostError(beat.task_id) if outcome is None else outcome
+            for beat, outcome in zip(beats, outcomes, strict=True)
+        ]
+
+    async def store_results(self, ends: Sequence[AttemptEnd]) -> list[ResultStored | TailraceError]:
+        """End attempts; LeaseLostError where the token is not the current one."""
+        outcomes = await self._spread(self._ends, ends, lambda end: end.task_id)
+        return [
+            LeaseLostError(end.task_id) if outcome is None else outcome
+            for end, outcome in zip(ends, outcomes, strict=True)
+        ]
+
+    async def release(self, releases: Sequence[Release]) -> list[TailraceError | None]:
+        """Give leases back; None where it worked, LeaseLostError where the token is not the current one."""
+        outcomes = await self._spread(self._releases, releases, lambda release: release.task_id)
+        return [
+            outcome if isinstance(outcome, TailraceError) else None if outcome else LeaseLostError(release.task_id)
+            for release, outcome in zip(releases, outcomes, strict=True)
+        ]
+
+    async def _spread(
+        self, batchers: Sequence[Batcher[Item, Outcome]], items: Sequence[Item], id_of: Callable[[Item], str]
+    ) -> list[Outcome | TailraceError]:
+        """Send each item to the batcher of its partition and put the outcomes back in order."""
+        if len(batchers) == 1:
+            return await _run(batchers[0], items)
+        places: dict[int, list[int]] = {}
+        for index, item in enumerate(items):
+            places.setdefault(partition_of(id_of(item), len(batchers)), []).append(index)
+        answers = await asyncio.gather(
+            *(_run(batchers[partition], [items[i] for i in indexes]) for partition, indexes in places.items())
+        )
+        by_index = {
+            index: outcome
+            for indexes, answer in zip(places.values(), answers, strict=True)
+            for index, outcome in zip(indexes, answer, strict=True)
+        }
+        return [by_index[index] for index in range(len(items))]
+
+
+async def _run(batcher: Batcher[Item, Outcome], items: Sequence[Item]) -> list[Outcome | TailraceError]:
+    try:
+        return list(await batcher.run(items))
+    except TailraceError as error:
+        return [error] * len(items)
+
+
+def _submission_bytes(submission: Submission) -> int:
+    return len(submission.request)
+
+
+def _end_bytes(end: AttemptEnd) -> int:
+    return len(end.result or b"") + len(end.failure or b"")
