@@ -12,6 +12,6 @@ USER tailrace
 VOLUME /var/lib/tailrace
 EXPOSE 7440
 HEALTHCHECK --interval=10s --timeout=5s \
-    CMD ["python", "-c", "import grpc; from grpc_health.v1 import health_pb2 as pb, health_pb2_grpc as stubs; answer = stubs.HealthStub(grpc.insecure_channel('127.0.0.1:7440')).Check(pb.HealthCheckRequest(), timeout=4); raise SystemExit(answer.status != pb.HealthCheckResponse.SERVING)"]
+    CMD ["python", "-c", "import grpc; grpc.channel_ready_future(grpc.insecure_channel('127.0.0.1:7440')).result(4)"]
 ENTRYPOINT ["tailrace"]
 CMD ["server", "--listen", "0.0.0.0:7440"]
