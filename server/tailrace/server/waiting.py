@@ -221,9 +221,8 @@ class Waiting:
                 entry.notices += 1
                 self._to_read_again[entry.task_id] = None
             self._has_work.set()
-        elif isinstance(change, TaskChanged):
-            if (known := self._entries.get(change.task_id)) is not None:
-                self._apply_to(known, change)
+        elif isinstance(change, TaskChanged) and change.task_id in self._entries:
+            self._apply_to(self._entries[change.task_id], change)
 
     def _apply_to(self, entry: _Entry, change: TaskChanged) -> None:
         entry.notices += 1

@@ -1,0 +1,83 @@
+"""Domain errors as gRPC statuses: one table, one place that applies it.
+
+Every status that is not OK carries one google.rpc.ErrorInfo, and its reason again as the plain ASCII trailer
+``tailrace-reason``, for programs that have nothing but their gRPC library. Trailers stay far below 4 KiB: clients drop
+larger ones, and with them the status.
+"""
+
+from collections.abc import Mapping
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from tailrace.server.domain import errors
+
+DOMAIN = "tailrace.dev"
+MAX_MESSAGE_CHARS = 512
+MAX_DESCRIPTION_CHARS = 160
+RETRY_DELAY_MS = 200
+
+TABLE: Mapping[type[errors.TailraceError], tuple[grpc.StatusCode, str]] = {
+    errors.InvalidRequestError: (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    errors.LimitExceededError: (grpc.StatusCode.INVALID_ARGUMENT, "LIMIT_EXCEEDED"),
+    errors.TaskNotFoundError: (grpc.StatusCode.NOT_FOUND, "TASK_NOT_FOUND"),
+    errors.TaskIdConflictError: (grpc.StatusCode.ALREADY_EXISTS, "TASK_ID_CONFLICT"),
+    errors.LeaseLostError: (grpc.StatusCode.ABORTED, "LEASE_LOST"),
+    errors.ProtocolUnsupportedError: (grpc.StatusCode.FAILED_PRECONDITION, "PROTOCOL_UNSUPPORTED"),
+    errors.ServerDrainingError: (grpc.StatusCode.UNAVAILABLE, "SERVER_DRAINING"),
+    errors.StoreUnavailableError: (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE"),
+}
+INTERNAL = (grpc.StatusCode.INTERNAL, "INTERNAL")
+
+Trailers = tuple[tuple[str, str | bytes], ...]
+
+
+def code_and_reason(error: errors.TailraceError) -> tuple[grpc.StatusCode, str]:
+    """Look an error up; a subclass that has no row of its own answers as its base does."""
+    return next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), INTERNAL)
+
+
+def trailers_of(error: errors.TailraceError) -> Trailers:
+    """Build the trailers that go with an error's status."""
+    code, reason = code_and_reason(error)
+    status = Status(code=code.value[0], message=message_of(error))
+    _add_detail(status, ErrorInfo(reason=reason, domain=DOMAIN, metadata=error.metadata))
+    if isinstance(error, errors.InvalidRequestError):
+        violations = [
+            BadRequest.FieldViolation(field=v.field[:MAX_DESCRIPTION_CHARS], description=_short(v.description))
+            for v in error.violations
+        ]
+        _add_detail(status, BadRequest(field_violations=violations))
+    trailers: list[tuple[str, str | bytes]] = [("tailrace-reason", reason)]
+    if code is grpc.StatusCode.UNAVAILABLE:
+        _add_detail(status, RetryInfo(retry_delay=Duration(nanos=RETRY_DELAY_MS * 1_000_000)))
+        trailers.append(("grpc-retry-pushback-ms", str(RETRY_DELAY_MS)))
+    if isinstance(error, errors.StoreUnavailableError) and "task_id" in error.metadata:
+        trailers.append(("task_id", error.metadata["task_id"]))
+    return (*trailers, ("grpc-status-details-bin", status.SerializeToString()))
+
+
+def message_of(error: errors.TailraceError) -> str:
+    """Give the text of a status, cut to what surely fits."""
+    text = str(error)
+    return text if len(text) <= MAX_MESSAGE_CHARS else text[: MAX_MESSAGE_CHARS - 3] + "..."
+
+
+def internal_trailers(incident_id: str) -> Trailers:
+    """Build the trailers of an unexpected error: nothing of it leaks but the id under which it was logged."""
+    status = Status(code=INTERNAL[0].value[0], message="internal error")
+    _add_detail(status, ErrorInfo(reason=INTERNAL[1], domain=DOMAIN, metadata={"incident_id": incident_id}))
+    return (("tailrace-reason", INTERNAL[1]), ("grpc-status-details-bin", status.SerializeToString()))
+
+
+def _add_detail(status: Status, detail: ErrorInfo | BadRequest | RetryInfo) -> None:
+    packed = AnyMessage()
+    packed.Pack(detail)
+    status.details.append(packed)
+
+
+def _short(text: str) -> str:
+    return text[:MAX_DESCRIPTION_CHARS]

@@ -1,0 +1,1 @@
+"""Handing leases to whoever has room for them."""

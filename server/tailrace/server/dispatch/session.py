@@ -1,0 +1,74 @@
+"""One worker's open stream as the dispatcher sees it: what it holds, and what is on its way to it."""
+
+from collections.abc import Callable, Sequence
+
+from tailrace.server.store.base import Delivery
+
+LeaseKey = tuple[str, bytes]
+"""Task id and lease token."""
+
+
+class WorkerSession:
+    """The credit of one worker stream: outstanding is what was assigned and neither ended nor given back.
+
+    A delivery that the worker never mentions keeps its credit until the stream ends, so a peer that reads nothing
+    swallows its credit once and no more.
+    """
+
+    start_immediately = False
+
+    def __init__(
+        self, *, session_id: str, worker_id: str, queues: tuple[str, ...], on_assigned: Callable[[], None]
+    ) -> None:
+        self.session_id = session_id
+        self.worker_id = worker_id
+        self.queues = queues
+        self._on_assigned = on_assigned
+        self._max_outstanding = 0
+        self._is_closed_to_new = False
+        self._outstanding: set[LeaseKey] = set()
+        self._unwritten: list[Delivery] = []
+
+    @property
+    def room(self) -> int:
+        """How many more tasks it takes right now."""
+        return 0 if self._is_closed_to_new else max(0, self._max_outstanding - len(self._outstanding))
+
+    @property
+    def holds_nothing(self) -> bool:
+        """Whether every assignment was ended or given back."""
+        return not self._outstanding
+
+    def set_max_outstanding(self, max_outstanding: int) -> None:
+        """Take over the worker's latest wish."""
+        self._max_outstanding = max_outstanding
+
+    def close_to_new(self) -> list[Delivery]:
+        """Assign nothing more; returns what was assigned but not written, to be given back."""
+        self._is_closed_to_new = True
+        return self.take_back_unwritten()
+
+    def assign(self, deliveries: Sequence[Delivery]) -> None:
+        """Charge deliveries to the worker's credit and pass them on to be written."""
+        self._outstanding.update((d.task_id, d.lease_token) for d in deliveries)
+        self._unwritten.extend(deliveries)
+        self._on_assigned()
+
+    def take_to_write(self) -> list[Delivery]:
+        """Take what is to be written next; from then on it counts as written."""
+        deliveries, self._unwritten = self._unwritten, []
+        return deliveries
+
+    def take_back_unwritten(self) -> list[Delivery]:
+        """Take back what was not written; its credit returns."""
+        deliveries = self.take_to_write()
+        self._outstanding.difference_update((d.task_id, d.lease_token) for d in deliveries)
+        return deliveries
+
+    def hold(self, key: LeaseKey) -> None:
+        """Charge a lease that the worker brought along from an earlier stream."""
+        self._outstanding.add(key)
+
+    def settle(self, key: LeaseKey) -> None:
+        """Return the credit of a lease that ended, was given back or is lost; unknown ones are ignored."""
+        self._outstanding.discard(key)
