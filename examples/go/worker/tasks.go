@@ -55,7 +55,6 @@ func run(ctx context.Context, a *pb.Assignment) *pb.AttemptResult {
 	case errors.Is(err, errUnknownType):
 		failure := &pb.Failure{Kind: pb.FailureKind_FAILURE_KIND_SYSTEM, Type: "UnknownTaskType", Message: err.Error()}
 		result.Outcome = &pb.AttemptResult_Failure{Failure: failure}
-		result.DefaultRetryPolicy = &pb.RetryPolicy{MaxAttempts: 5} // its worker may be just about to be deployed
 	default:
 		failure := &pb.Failure{Kind: pb.FailureKind_FAILURE_KIND_APPLICATION, Type: "Error", Message: err.Error(), Source: "go"}
 		if errors.As(err, &e) {
