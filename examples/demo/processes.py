@@ -35,7 +35,7 @@ def _running(log: Path, module: str, *arguments: str) -> Iterator[None]:
             _stop(process)
 
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
+def _stop(process: subprocess.Popen[bytes]) -> None:
     """Ask a process to finish what it has in hand, and insist after a while."""
     process.terminate()
     try:

@@ -1,0 +1,161 @@
+"""A stranger keeps the contract honest: a client and a worker in Go, made from proto/ and Go's gRPC library alone."""
+
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+
+import grpc
+import pytest
+
+from tailrace.client import Client, TaskFailedError
+from tailrace.v1 import task_service_pb2, task_service_pb2_grpc
+from tests.integration.peers import GoPrograms, ServerProcess, build_go_programs, running, stop
+
+pytestmark = [pytest.mark.go, pytest.mark.timeout(400)]
+WITHIN_S = 20.0
+
+
+@pytest.fixture(scope="session")
+def go(tmp_path_factory: pytest.TempPathFactory) -> GoPrograms:
+    programs = build_go_programs(tmp_path_factory.mktemp("go"))
+    if programs is None:
+        pytest.skip("no go on PATH: the client and the worker in Go were not run")
+    return programs
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    process = ServerProcess(tmp_path_factory.mktemp("server"))
+    process.start()
+    yield process
+    process.kill()
+
+
+@pytest.fixture(scope="module")
+def address(go: GoPrograms, server: ServerProcess) -> Iterator[str]:
+    """The address of a server with two workers: one in Go on queue "go", one in Python on queue "python"."""
+    python_worker = (sys.executable, "-m", "tailrace.worker", "tests.integration.peer_tasks:worker")
+    with (
+        running(str(go.worker), "-address", server.address, "-queues", "go"),
+        running(*python_worker, "--address", server.address),
+    ):
+        yield server.address
+
+
+@pytest.fixture
+def client(address: str) -> Iterator[Client]:
+    with Client(address) as client:
+        yield client
+
+
+@pytest.mark.parametrize("queue", ["go", "python"])
+def test_go_client_gets_a_result_from_either_worker(go: GoPrograms, address: str, queue: str) -> None:
+    ended = go.run_client(address, "-queue", queue, "add", "10", "20")
+
+    assert (ended.returncode, ended.stdout.splitlines()[-1]) == (0, "30"), ended.stderr
+
+
+@pytest.mark.parametrize("queue", ["go", "python"])
+def test_go_client_is_told_why_a_task_failed(go: GoPrograms, address: str, queue: str) -> None:
+    ended = go.run_client(address, "-queue", queue, "fail", "Something went wrong!")
+
+    assert ended.returncode == 1
+    assert ended.stdout.split()[-1] == "FAILURE"
+    assert "ValueError: Something went wrong!" in ended.stderr
+
+
+def test_go_client_shows_the_lines_of_the_python_worker(go: GoPrograms, address: str) -> None:
+    ended = go.run_client(address, "-queue", "python", "fail", "Something went wrong!")
+
+    assert "raise ValueError(message)" in ended.stderr
+
+
+def test_go_client_reads_the_reason_of_a_refusal(go: GoPrograms, address: str) -> None:
+    first = go.run_client(address, "-queue", "go", "-id", "taken", "add", "1", "2")
+    again = go.run_client(address, "-queue", "go", "-id", "taken", "add", "1", "2")
+    other = go.run_client(address, "-queue", "go", "-id", "taken", "add", "3", "4")
+
+    assert (first.returncode, again.returncode) == (0, 0)
+    assert first.stdout == again.stdout
+    assert other.returncode == 2
+    assert "tailrace-reason [TASK_ID_CONFLICT]" in other.stderr
+
+
+def test_go_client_is_refused_a_malformed_id(go: GoPrograms, address: str) -> None:
+    ended = go.run_client(address, "-id", "{not an id}", "add", "1", "2")
+
+    assert ended.returncode == 2
+    assert "tailrace-reason [INVALID_REQUEST]" in ended.stderr
+
+
+def test_python_client_gets_what_the_go_worker_returned(client: Client) -> None:
+    assert client.options(queue="go").submit("add", 10, 20).get(timeout=WITHIN_S) == 30
+
+
+def test_python_client_gets_many_results_of_the_go_worker(client: Client) -> None:
+    results = client.options(queue="go").map("add", [(number, number) for number in range(200)])
+
+    assert [result.get(timeout=WITHIN_S) for result in results] == [2 * number for number in range(200)]
+
+
+def test_python_client_raises_what_the_go_worker_reported(client: Client) -> None:
+    result = client.options(queue="go").submit("fail", "Something went wrong!")
+
+    with pytest.raises(ValueError, match="Something went wrong!") as raised:
+        result.get(timeout=WITHIN_S)
+    assert isinstance(raised.value.__cause__, TaskFailedError)
+    assert result.failed()
+
+
+def test_go_worker_keeps_a_lease_that_is_shorter_than_the_task(client: Client, address: str) -> None:
+    result = client.options(queue="go", lease_duration=timedelta(seconds=2)).submit("sleep", 3.5)
+
+    assert result.get(timeout=WITHIN_S) == 3.5
+    assert attempts_of(result.id, address) == 1
+
+
+def test_go_worker_finishes_its_task_before_it_stops(go: GoPrograms, client: Client, address: str) -> None:
+    with running(str(go.worker), "-address", address, "-queues", "stopping") as worker:
+        result = client.options(queue="stopping").submit("sleep", 2)
+        wait_for_start(result.id, address)
+        exit_code = stop(worker)
+
+    assert exit_code == 0
+    assert result.get(timeout=WITHIN_S) == 2
+    assert attempts_of(result.id, address) == 1
+
+
+def test_go_worker_keeps_its_task_through_a_crash_of_the_server(
+    go: GoPrograms, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    server = ServerProcess(tmp_path_factory.mktemp("crashing"))
+    server.start()
+    try:
+        with (
+            running(str(go.worker), "-address", server.address, "-queues", "go"),
+            Client(server.address) as client,
+        ):
+            result = client.options(queue="go").submit("sleep", 3)
+            wait_for_start(result.id, server.address)
+            server.kill()
+            server.start()
+
+            assert result.get(timeout=WITHIN_S) == 3
+            assert attempts_of(result.id, server.address) == 1
+    finally:
+        server.kill()
+
+
+def wait_for_start(task_id: str, address: str) -> None:
+    """Return once a worker has begun the task: a long poll for a revision after the first."""
+    request = task_service_pb2.GetResultRequest(task_id=task_id, after_revision=1)
+    request.wait_timeout.FromTimedelta(timedelta(seconds=WITHIN_S))
+    with grpc.insecure_channel(address) as channel:
+        stub = task_service_pb2_grpc.TaskServiceStub(channel)
+        assert stub.GetResult(request, timeout=WITHIN_S + 5).task.revision > 1
+
+
+def attempts_of(task_id: str, address: str) -> int:
+    with grpc.insecure_channel(address) as channel:
+        stub = task_service_pb2_grpc.TaskServiceStub(channel)
+        return stub.GetResult(task_service_pb2.GetResultRequest(task_id=task_id), timeout=10).task.attempt
