@@ -12,10 +12,10 @@ from tailrace.server.domain.task import Place, TaskSnapshot, TaskState
 from tailrace.server.store.base import Delivery
 from tailrace.v1 import task_pb2, task_service_pb2, worker_service_pb2
 
-STATES: Mapping[TaskState, task_pb2.TaskState] = {
+STATES: Mapping[TaskState, "task_pb2.TaskState.ValueType"] = {
     state: task_pb2.TaskState.Value(f"TASK_STATE_{state.value}") for state in TaskState
 }
-PENDING_REASONS: Mapping[Place, task_pb2.PendingReason] = {
+PENDING_REASONS: Mapping[Place, "task_pb2.PendingReason.ValueType"] = {
     Place.READY: task_pb2.PENDING_REASON_QUEUED,
     Place.SCHEDULE: task_pb2.PENDING_REASON_DELAYED,
     Place.LEASE: task_pb2.PENDING_REASON_DISPATCHED,

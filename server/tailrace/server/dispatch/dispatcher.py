@@ -135,7 +135,8 @@ class Dispatcher:
     async def run(self) -> None:
         """Keep the pools drawing, until cancelled; what they draw just then comes back after the delivery lease.
 
-        Consumers can join from the first step on."""
+        Consumers can join from the first step on.
+        """
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             await asyncio.get_running_loop().create_future()

@@ -54,14 +54,20 @@ class WorkerSession:
         self._unwritten.extend(deliveries)
         self._on_assigned()
 
-    def take_to_write(self) -> list[Delivery]:
-        """Take what is to be written next; from then on it counts as written."""
-        deliveries, self._unwritten = self._unwritten, []
+    def take_to_write(self, *, max_items: int, max_bytes: int) -> list[Delivery]:
+        """Take what is to be written next, at least one if there is any; from then on it counts as written."""
+        count = size_bytes = 0
+        for delivery in self._unwritten[:max_items]:
+            size_bytes += len(delivery.request)
+            if count and size_bytes > max_bytes:
+                break
+            count += 1
+        deliveries, self._unwritten = self._unwritten[:count], self._unwritten[count:]
         return deliveries
 
     def take_back_unwritten(self) -> list[Delivery]:
         """Take back what was not written; its credit returns."""
-        deliveries = self.take_to_write()
+        deliveries, self._unwritten = self._unwritten, []
         self._outstanding.difference_update((d.task_id, d.lease_token) for d in deliveries)
         return deliveries
 

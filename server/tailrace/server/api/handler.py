@@ -1,0 +1,211 @@
+"""The wrapper around every handler: parse, call, serialize, turn errors into statuses, log one line.
+
+Handlers are registered as taking bytes, so that a request that does not parse is answered like any other bad request.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import grpc
+import structlog
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+
+from tailrace.server.api.status import Trailers, code_and_reason, internal_trailers, message_of, trailers_of
+from tailrace.server.api.violations import invalid
+from tailrace.server.domain.errors import ServerDrainingError, StoreUnavailableError, TailraceError
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Request = TypeVar("Request", bound=Message)
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Refusal:
+    """A status other than OK."""
+
+    code: grpc.StatusCode
+    message: str
+    trailers: Trailers
+
+
+class OpenCalls:
+    """The calls being served, so that a stopping server can refuse new ones and wait for the rest."""
+
+    def __init__(self) -> None:
+        self.draining = asyncio.Event()
+        """Set once the server stops: streams say goodbye, long polls answer early, new calls are refused."""
+        self._count = 0
+        self._none_left = asyncio.Event()
+        self._none_left.set()
+
+    def __len__(self) -> int:
+        """Count the calls being served."""
+        return self._count
+
+    def __enter__(self) -> None:
+        """Begin a call.
+
+        Raises:
+            ServerDrainingError: No new calls are taken.
+        """
+        if self.draining.is_set():
+            raise ServerDrainingError
+        self._count += 1
+        self._none_left.clear()
+
+    def __exit__(self, *_: object) -> None:
+        """End a call."""
+        self._count -= 1
+        if not self._count:
+            self._none_left.set()
+
+    async def drain(self, grace_s: float) -> None:
+        """Refuse new calls from now on and wait for the open ones, at most ``grace_s``."""
+        self.draining.set()
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._none_left.wait()
+        except TimeoutError:
+            logger.warning("drain_cut_short", open_calls=self._count)
+
+
+def generic_handler(service: ServiceDescriptor, servicer: object, calls: OpenCalls) -> grpc.GenericRpcHandler:
+    """Wrap every method of a servicer, by the service's descriptor.
+
+    Unary methods are ``async def method(request, context)`` and return the response; methods that answer with a stream
+    take ``context`` and write to it.
+    """
+    handlers = {
+        method.name: _method_handler(method, getattr(servicer, method.name), calls) for method in service.methods
+    }
+    return grpc.method_handlers_generic_handler(service.full_name, handlers)
+
+
+def _method_handler(
+    method: MethodDescriptor, behavior: Callable[..., Any], calls: OpenCalls
+) -> grpc.RpcMethodHandler[Any, Any]:
+    name = f"{method.containing_service.full_name}/{method.name}"
+    request_class = GetMessageClass(method.input_type)
+    if method.client_streaming:
+        return grpc.stream_stream_rpc_method_handler(_bidi(name, request_class, behavior, calls))
+    if method.server_streaming:
+        return grpc.unary_stream_rpc_method_handler(_server_stream(name, request_class, behavior, calls))
+    return grpc.unary_unary_rpc_method_handler(_unary(name, request_class, behavior, calls))
+
+
+def _unary(
+    name: str, request_class: type[Message], behavior: Callable[[Any, Context], Awaitable[Message]], calls: OpenCalls
+) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    async def handle(raw: bytes, context: Context) -> bytes:
+        async def answer() -> bytes:
+            response = await behavior(parse(request_class, raw), context)
+            return response.SerializeToString()
+
+        response = await _guard(name, context, calls, answer)
+        assert response is not None, "a refused call was aborted"
+        return response
+
+    return handle
+
+
+def _server_stream(
+    name: str, request_class: type[Message], behavior: Callable[[Any, Context], Awaitable[None]], calls: OpenCalls
+) -> Callable[[bytes, Context], Awaitable[None]]:
+    async def handle(raw: bytes, context: Context) -> None:
+        async def answer() -> None:
+            await behavior(parse(request_class, raw), context)
+
+        await _guard(name, context, calls, answer)
+
+    return handle
+
+
+def _bidi(
+    name: str,
+    request_class: type[Message],
+    behavior: Callable[[AsyncIterator[Any], Context], Awaitable[None]],
+    calls: OpenCalls,
+) -> Callable[[AsyncIterator[bytes], Context], Awaitable[None]]:
+    async def handle(raws: AsyncIterator[bytes], context: Context) -> None:
+        async def answer() -> None:
+            await behavior(_parse_each(request_class, raws), context)
+
+        await _guard(name, context, calls, answer)
+
+    return handle
+
+
+async def _parse_each(request_class: type[Request], raws: AsyncIterator[bytes]) -> AsyncIterator[Request]:
+    async for raw in raws:
+        yield parse(request_class, raw)
+
+
+def parse(request_class: type[Request], raw: bytes) -> Request:
+    """Parse a request.
+
+    Raises:
+        InvalidRequestError: The bytes are no such message.
+    """
+    try:
+        return request_class.FromString(raw)
+    except DecodeError:
+        raise invalid("request", f"is not a {request_class.DESCRIPTOR.full_name}") from None
+
+
+Answer = TypeVar("Answer")
+
+
+async def _guard(
+    name: str, context: Context, calls: OpenCalls, answer: Callable[[], Awaitable[Answer]]
+) -> Answer | None:
+    """Run a call to its end: an answer, or a status that names the reason."""
+    began_at = time.perf_counter()
+    code = "CANCELLED"
+    try:
+        try:
+            with calls:
+                response = await answer()
+                code = "OK"
+                return response
+        except TailraceError as error:
+            refusal = _refusal_of(error)
+        except asyncio.CancelledError:
+            if _is_cancelled_by_peer():
+                raise
+            # A cancellation from inside would leave the caller without any status until its own deadline.
+            refusal = _refusal_of(StoreUnavailableError("the call was interrupted; whether it took effect is unknown"))
+        except Exception as error:  # noqa: BLE001 - logged in full; nothing of it may reach the caller
+            refusal = _unexpected(name, error)
+        code = refusal.code.name
+        await context.abort(refusal.code, refusal.message, refusal.trailers)
+    finally:
+        logger.info(
+            "call_finished", method=name, code=code, duration_ms=round((time.perf_counter() - began_at) * 1e3, 2)
+        )
+    return None
+
+
+def _is_cancelled_by_peer() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _refusal_of(error: TailraceError) -> _Refusal:
+    return _Refusal(code=code_and_reason(error)[0], message=message_of(error), trailers=trailers_of(error))
+
+
+def _unexpected(name: str, error: Exception) -> _Refusal:
+    incident_id = secrets.token_hex(8)
+    logger.error("call_crashed", method=name, incident_id=incident_id, exc_info=error)
+    return _Refusal(
+        code=grpc.StatusCode.INTERNAL,
+        message=f"internal error, incident {incident_id}",
+        trailers=internal_trailers(incident_id),
+    )

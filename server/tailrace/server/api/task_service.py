@@ -1,0 +1,163 @@
+"""TaskService: for programs that submit tasks and want their results."""
+
+import asyncio
+import time
+
+from tailrace.server.api import render
+from tailrace.server.api.handler import Context, OpenCalls
+from tailrace.server.api.parse_fields import TASK_ID, check_count, check_name, is_task_id, span_ms
+from tailrace.server.api.parse_task import parse_submission
+from tailrace.server.api.server_info import server_info
+from tailrace.server.api.violations import Violations, invalid
+from tailrace.server.api.wait_stream import WaitStream, parse_wait
+from tailrace.server.coordinator.coordinator import Coordinator
+from tailrace.server.domain import limits
+from tailrace.server.domain.errors import LimitExceededError, StoreUnavailableError, TailraceError, TaskNotFoundError
+from tailrace.server.domain.ids import new_task_id
+from tailrace.server.domain.task import Submission, TaskSnapshot
+from tailrace.server.store.base import Submitted
+from tailrace.server.waiting import Waiting
+from tailrace.v1 import task_service_pb2 as pb
+from tailrace.v1.task_service_pb2_grpc import TaskServiceServicer
+
+
+class TaskService(TaskServiceServicer):
+    """Parses, calls, renders."""
+
+    def __init__(self, coordinator: Coordinator, waiting: Waiting, calls: OpenCalls, *, max_payload_bytes: int) -> None:
+        self._coordinator = coordinator
+        self._waiting = waiting
+        self._calls = calls
+        self._max_payload_bytes = max_payload_bytes
+
+    async def Submit(self, request: pb.SubmitRequest, context: Context) -> pb.SubmitResponse:
+        """Accept one task."""
+        submission = parse_submission(request, max_payload_bytes=self._max_payload_bytes)
+        outcome = (await self._coordinator.submit([submission]))[0]
+        if isinstance(outcome, StoreUnavailableError):
+            raise StoreUnavailableError(str(outcome), metadata={"task_id": submission.task_id})
+        if isinstance(outcome, TailraceError):
+            raise outcome
+        return _submit_response(outcome)
+
+    async def BatchSubmit(self, request: pb.BatchSubmitRequest, context: Context) -> pb.BatchSubmitResponse:
+        """Accept many, each by itself."""
+        check_count("requests", request.requests, limit=limits.MAX_BATCH_ITEMS, minimum=1)
+        check_size("requests", request.ByteSize())
+        task_ids, parsed = [], []
+        for index, item in enumerate(request.requests):
+            item.task_id = item.task_id or new_task_id()
+            task_ids.append(item.task_id)
+            parsed.append(self._parse_item(item, f"requests[{index}]."))
+        valid = [item for item in parsed if isinstance(item, Submission)]
+        outcomes = iter(await self._coordinator.submit(valid))
+        items = [
+            _submit_item(task_id, next(outcomes) if isinstance(item, Submission) else item)
+            for task_id, item in zip(task_ids, parsed, strict=True)
+        ]
+        return pb.BatchSubmitResponse(items=items)
+
+    async def GetResult(self, request: pb.GetResultRequest, context: Context) -> pb.GetResultResponse:
+        """Read one outcome, or wait for it."""
+        violations = Violations()
+        check_name(violations, "task_id", request.task_id, TASK_ID)
+        wait_ms = span_ms(violations, "wait_timeout", request.wait_timeout, maximum_ms=limits.MAX_WAIT_TIMEOUT_MS)
+        violations.raise_if_any()
+        snapshot = await self._read_one(request.task_id)
+        if wait_ms and not snapshot.is_done and request.after_revision in {0, snapshot.revision}:
+            snapshot = await self._wait_for_one(request, snapshot, wait_ms)
+        return pb.GetResultResponse(task=render.task_result(snapshot))
+
+    async def BatchGetResults(self, request: pb.BatchGetResultsRequest, context: Context) -> pb.BatchGetResultsResponse:
+        """Read many outcomes, as many as fit into the answer."""
+        check_count("task_ids", request.task_ids, limit=limits.MAX_BATCH_ITEMS, minimum=1)
+        valid = [task_id for task_id in request.task_ids if is_task_id(task_id)]
+        outcomes = dict(zip(valid, await self._coordinator.read(valid), strict=True))
+        response = pb.BatchGetResultsResponse()
+        size_bytes = 0
+        for index, task_id in enumerate(request.task_ids):
+            if size_bytes >= limits.FILL_MESSAGE_BYTES:
+                response.remaining_task_ids.extend(request.task_ids[index:])
+                break
+            item = _result_item(task_id, outcomes)
+            size_bytes += item.ByteSize()
+            response.items.append(item)
+        return response
+
+    async def WaitFor(self, request: pb.WaitForRequest, context: Context) -> None:  # type: ignore[override]  # writes to the context instead of yielding
+        """Stream outcomes until the condition holds."""
+        wait = parse_wait(request)
+        await WaitStream(wait, self._waiting, self._calls.draining, context.write).run()
+
+    async def GetServerInfo(self, request: pb.GetServerInfoRequest, context: Context) -> pb.GetServerInfoResponse:
+        """Tell version and limits."""
+        return server_info(max_payload_bytes=self._max_payload_bytes)
+
+    def _parse_item(self, request: pb.SubmitRequest, path: str) -> Submission | TailraceError:
+        try:
+            return parse_submission(request, max_payload_bytes=self._max_payload_bytes, path=path)
+        except TailraceError as error:
+            return error
+
+    async def _read_one(self, task_id: str) -> TaskSnapshot:
+        outcome = (await self._coordinator.read([task_id]))[0]
+        if isinstance(outcome, TailraceError):
+            raise outcome
+        if outcome is None:
+            raise TaskNotFoundError(task_id)
+        return outcome
+
+    async def _wait_for_one(self, request: pb.GetResultRequest, snapshot: TaskSnapshot, wait_ms: int) -> TaskSnapshot:
+        """Wait until the task is done or, when a revision was named, has another one."""
+        subscription = self._waiting.subscribe(
+            {request.task_id: snapshot.revision}, done_only=request.after_revision == 0
+        )
+        drained = asyncio.create_task(self._calls.draining.wait())
+        drained.add_done_callback(lambda _: subscription.wake())
+        until = time.monotonic() + wait_ms / 1_000
+        try:
+            while not self._calls.draining.is_set() and (left_s := until - time.monotonic()) > 0:
+                await subscription.wait(left_s)
+                news = await subscription.take()
+                if news.not_found:
+                    raise TaskNotFoundError(request.task_id)
+                for changed in news.snapshots:
+                    snapshot = changed
+                    if changed.is_done or request.after_revision:
+                        return changed
+            return snapshot
+        finally:
+            drained.cancel()
+            subscription.close()
+
+
+def check_size(field: str, size_bytes: int) -> None:
+    """Check the size of a whole batch.
+
+    Raises:
+        LimitExceededError: It is over the limit.
+    """
+    if size_bytes > limits.MAX_BATCH_BYTES:
+        raise LimitExceededError(field, limit=limits.MAX_BATCH_BYTES, actual=size_bytes)
+
+
+def _submit_response(outcome: Submitted) -> pb.SubmitResponse:
+    return pb.SubmitResponse(task=render.task_result(outcome.snapshot), created=outcome.is_created)
+
+
+def _submit_item(task_id: str, outcome: Submitted | TailraceError) -> pb.SubmitItem:
+    if isinstance(outcome, TailraceError):
+        return pb.SubmitItem(task_id=task_id, error=render.item_error(outcome))
+    return pb.SubmitItem(task_id=task_id, submitted=_submit_response(outcome))
+
+
+def _result_item(
+    task_id: str, outcomes: dict[str, TaskSnapshot | TailraceError | None]
+) -> pb.BatchGetResultsResponse.Item:
+    item = pb.BatchGetResultsResponse.Item(task_id=task_id)
+    outcome = outcomes.get(task_id, invalid("task_ids", f"must match {TASK_ID.pattern}"))
+    if isinstance(outcome, TaskSnapshot):
+        item.task.CopyFrom(render.task_result(outcome))
+    else:
+        item.error.CopyFrom(render.item_error(outcome or TaskNotFoundError(task_id)))
+    return item

@@ -1,0 +1,134 @@
+"""One WaitFor call: what is waited for, and when it is over."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from tailrace.server.api import render
+from tailrace.server.api.parse_fields import TASK_ID, check_count, check_name, span_ms
+from tailrace.server.api.violations import Violations
+from tailrace.server.domain import limits
+from tailrace.server.domain.errors import StoreUnavailableError
+from tailrace.server.waiting import News, Subscription, Waiting
+from tailrace.v1 import task_service_pb2 as pb
+
+Write = Callable[[bytes], Awaitable[None]]
+
+STORE_BACKOFF_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """A WaitFor request."""
+
+    targets: Mapping[str, int | None]
+    """Task ids with the revision seen last, None where none was."""
+    condition: "pb.WaitCondition.ValueType"
+    timeout_s: float | None
+    done_only: bool
+    omit_results: bool
+
+    def holds(self, subscription: Subscription) -> bool:
+        """Tell whether the condition holds of what was told."""
+        if self.condition == pb.WAIT_CONDITION_ANY_DONE and subscription.done_count > 0:
+            return True
+        if self.condition == pb.WAIT_CONDITION_FIRST_FAILURE and subscription.has_failed:
+            return True
+        return subscription.is_all_done
+
+
+def parse_wait(request: pb.WaitForRequest) -> Wait:
+    """Read a WaitFor request.
+
+    Raises:
+        InvalidRequestError: Fields are missing or malformed.
+        LimitExceededError: There are too many targets.
+    """
+    check_count("targets", request.targets, limit=limits.MAX_WAIT_TARGETS, minimum=1)
+    violations = Violations()
+    for index, target in enumerate(request.targets):
+        check_name(violations, f"targets[{index}].task_id", target.task_id, TASK_ID)
+        if target.after_revision < 0:
+            violations.add(f"targets[{index}].after_revision", "must not be negative")
+    if request.condition not in pb.WaitCondition.values():
+        violations.add("condition", "is unknown to this server")
+    timeout_s = None
+    if request.HasField("wait_timeout"):
+        timeout_s = span_ms(violations, "wait_timeout", request.wait_timeout) / 1_000
+    violations.raise_if_any()
+    return Wait(
+        targets={target.task_id: target.after_revision or None for target in request.targets},
+        condition=request.condition,
+        timeout_s=timeout_s,
+        done_only=request.done_only,
+        omit_results=request.omit_results,
+    )
+
+
+class WaitStream:
+    """Writes what is new, a keepalive when there is nothing for a while, and why it ends."""
+
+    def __init__(self, wait: Wait, waiting: Waiting, draining: asyncio.Event, write: Write) -> None:
+        self._wait = wait
+        self._waiting = waiting
+        self._draining = draining
+        self._write = write
+        self._is_snapshot_told = False
+
+    async def run(self) -> None:
+        """Serve the call until its condition holds, its time is over, or the server wants it elsewhere."""
+        subscription = self._waiting.subscribe(self._wait.targets, done_only=self._wait.done_only)
+        drained = asyncio.create_task(self._draining.wait())
+        drained.add_done_callback(lambda _: subscription.wake())
+        try:
+            reason = await self._tell(subscription)
+            await self._write(pb.WaitForResponse(end_reason=reason).SerializeToString())
+        finally:
+            drained.cancel()
+            subscription.close()
+
+    async def _tell(self, subscription: Subscription) -> "pb.WaitEndReason.ValueType":
+        now = time.monotonic()
+        spread = random.uniform(1 - limits.STREAM_LIFE_SPREAD, 1 + limits.STREAM_LIFE_SPREAD)
+        life_ends_at = now + limits.WAIT_STREAM_LIFE_S * spread
+        times_out_at = life_ends_at if self._wait.timeout_s is None else now + self._wait.timeout_s
+        keepalive_at = now + limits.KEEPALIVE_S
+        while True:
+            if await self._tell_news(subscription):
+                keepalive_at = time.monotonic() + limits.KEEPALIVE_S
+            if self._is_snapshot_told and self._wait.holds(subscription):
+                return pb.WAIT_END_REASON_SATISFIED
+            now = time.monotonic()
+            if self._wait.timeout_s is not None and now >= times_out_at:
+                return pb.WAIT_END_REASON_TIMEOUT
+            if self._draining.is_set() or now >= life_ends_at:
+                return pb.WAIT_END_REASON_RECONNECT
+            if now >= keepalive_at:
+                await self._write(pb.WaitForResponse().SerializeToString())
+                keepalive_at = now + limits.KEEPALIVE_S
+            await subscription.wait(min(keepalive_at, times_out_at, life_ends_at) - now)
+
+    async def _tell_news(self, subscription: Subscription) -> bool:
+        """Write what has gathered, message by message; False when there was nothing."""
+        has_written = False
+        while True:
+            try:
+                news = await subscription.take()
+            except StoreUnavailableError:
+                await asyncio.sleep(STORE_BACKOFF_S)
+                return has_written
+            message = self._message(news, completes=subscription.is_answered and not self._is_snapshot_told)
+            if not message.ByteSize():
+                return has_written
+            self._is_snapshot_told = self._is_snapshot_told or message.snapshot_complete
+            await self._write(message.SerializeToString())
+            has_written = True
+
+    def _message(self, news: News, *, completes: bool) -> pb.WaitForResponse:
+        return pb.WaitForResponse(
+            tasks=[render.task_result(snapshot, omit_results=self._wait.omit_results) for snapshot in news.snapshots],
+            not_found_task_ids=news.not_found,
+            snapshot_complete=completes,
+        )

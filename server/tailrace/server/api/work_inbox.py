@@ -1,0 +1,77 @@
+"""The bounded line of frames that a worker sent and nobody has acted on yet."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+
+from tailrace.v1 import worker_service_pb2 as pb
+
+MAX_WAITING_FRAMES = 64
+
+
+class WorkInbox:
+    """Filled by the stream's reader, emptied in bursts. When it is full the reader waits, and with it the worker."""
+
+    def __init__(self) -> None:
+        self._frames: deque[pb.WorkRequest] = deque()
+        self._arrived = asyncio.Event()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+        self._is_closed = False
+        self._error: Exception | None = None
+
+    async def fill(self, requests: AsyncIterator[pb.WorkRequest]) -> None:
+        """Read until the worker closes its side; a frame that does not parse ends the line with its error."""
+        try:
+            async for request in requests:
+                self._frames.append(request)
+                self._arrived.set()
+                if len(self._frames) >= MAX_WAITING_FRAMES:
+                    self._has_room.clear()
+                    await self._has_room.wait()
+        except Exception as error:  # noqa: BLE001 - raised again where the frames are taken
+            self._error = error
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End the line after the frames that are in it."""
+        self._is_closed = True
+        self._arrived.set()
+
+    async def first(self, timeout_s: float) -> pb.WorkRequest | None:
+        """Take one frame; None at the end.
+
+        Raises:
+            TimeoutError: None came in time.
+        """
+        async with asyncio.timeout(timeout_s):
+            await self._wait()
+        if self._frames:
+            return self._frames.popleft()
+        self._raise_error()
+        return None
+
+    async def take(self, timeout_s: float) -> list[pb.WorkRequest]:
+        """Take all frames that have gathered; empty at the end.
+
+        Raises:
+            TimeoutError: None came in time.
+        """
+        async with asyncio.timeout(timeout_s):
+            await self._wait()
+        frames = list(self._frames)
+        self._frames.clear()
+        self._has_room.set()
+        if not frames:
+            self._raise_error()
+        return frames
+
+    async def _wait(self) -> None:
+        while not self._frames and not self._is_closed:
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error

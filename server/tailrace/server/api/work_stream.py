@@ -1,0 +1,259 @@
+"""One worker's Work stream: frames in, frames out, from hello to goodbye.
+
+Three tasks share it. One reads frames into a bounded line; one takes whatever has gathered there and acts on it; one
+writes whatever has gathered to be said. So a burst becomes few store calls and few frames, nobody reads while waiting
+for a write, and there is never more than one write under way.
+"""
+
+import asyncio
+import random
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+import structlog
+
+from tailrace.server.api import render
+from tailrace.server.api.attempts import Attempts
+from tailrace.server.api.parse_fields import check_count
+from tailrace.server.api.parse_work import check_worker, parse_release_delay
+from tailrace.server.api.violations import invalid
+from tailrace.server.api.work_inbox import WorkInbox
+from tailrace.server.api.work_outbox import WorkOutbox
+from tailrace.server.coordinator.coordinator import Coordinator
+from tailrace.server.dispatch.dispatcher import Dispatcher, give_back
+from tailrace.server.dispatch.session import WorkerSession
+from tailrace.server.domain import limits
+from tailrace.server.domain.errors import ProtocolUnsupportedError, StoreUnavailableError
+from tailrace.v1 import task_pb2
+from tailrace.v1 import worker_service_pb2 as pb
+
+Write = Callable[[bytes], Awaitable[None]]
+
+SERVER_DRAIN_GRACE_S = 10.0
+FLUSH_S = 5.0
+_UNAVAILABLE = render.item_error(StoreUnavailableError("")).code
+
+logger = structlog.get_logger(__name__)
+
+
+class WorkStreams:
+    """The open stream of each session, so that a session's newer stream ends its older one."""
+
+    def __init__(self) -> None:
+        self._by_session: dict[str, WorkStream] = {}
+
+    def enter(self, wanted_session_id: str, stream: "WorkStream") -> str:
+        """Register a stream and tell its session: the wanted one if it has an open stream, which ends, or a new one."""
+        older = self._by_session.pop(wanted_session_id, None)
+        session_id = secrets.token_hex(16) if older is None else wanted_session_id
+        if older is not None:
+            older.end()
+        self._by_session[session_id] = stream
+        return session_id
+
+    def leave(self, session_id: str, stream: "WorkStream") -> None:
+        """Take a stream off, unless a newer one has its place."""
+        if self._by_session.get(session_id) is stream:
+            del self._by_session[session_id]
+
+
+class WorkStream:
+    """Serves one worker for as long as its stream lives. Leases outlive the stream."""
+
+    def __init__(
+        self,
+        *,
+        coordinator: Coordinator,
+        dispatcher: Dispatcher,
+        attempts: Attempts,
+        streams: WorkStreams,
+        draining: asyncio.Event,
+        write: Write,
+    ) -> None:
+        self._coordinator = coordinator
+        self._dispatcher = dispatcher
+        self._attempts = attempts
+        self._streams = streams
+        self._draining = draining
+        self._write = write
+        self._inbox = WorkInbox()
+        self._outbox = WorkOutbox()
+        self._is_worker_draining = False
+
+    async def run(self, requests: AsyncIterator[pb.WorkRequest]) -> None:
+        """Serve the stream until the worker closes it, is drained, falls silent, or is superseded.
+
+        Raises:
+            InvalidRequestError: The first frame is not a hello, or a frame breaks the protocol.
+            LimitExceededError: A frame is over a limit.
+            ProtocolUnsupportedError: The worker speaks another version.
+        """
+        reader = asyncio.create_task(self._inbox.fill(requests))
+        try:
+            session = await self._greet()
+            await self._serve(session)
+        finally:
+            reader.cancel()
+
+    def end(self) -> None:
+        """End the stream after what has gathered on both sides."""
+        self._inbox.close()
+
+    async def _greet(self) -> WorkerSession:
+        """Take the hello, find out which leases the worker still holds, and say welcome."""
+        hello = await self._hello()
+        statuses = await self._attempts.beat([pb.LeaseBeat(lease=ref, waiting=True) for ref in hello.held_leases])
+        session = WorkerSession(
+            session_id=self._streams.enter(hello.session_id, self),
+            worker_id=hello.worker.worker_id,
+            queues=tuple(hello.worker.queues),
+            on_assigned=self._outbox.wake,
+        )
+        session.set_max_outstanding(hello.flow_control.max_outstanding_tasks)
+        for status in statuses:
+            if status.held or status.HasField("error"):
+                session.hold((status.task_id, status.lease_token))
+        self._outbox.welcome(_welcome(session.session_id, statuses), session)
+        return session
+
+    async def _hello(self) -> pb.Hello:
+        try:
+            frame = await self._inbox.first(limits.HELLO_S)
+        except TimeoutError:
+            raise invalid("hello", f"is required as the first frame, within {limits.HELLO_S:g}s") from None
+        if frame is None or not frame.HasField("hello"):
+            raise invalid("hello", "is required as the first frame")
+        hello = frame.hello
+        if not limits.MIN_PROTOCOL_VERSION <= hello.protocol_version <= limits.MAX_PROTOCOL_VERSION:
+            raise ProtocolUnsupportedError(
+                hello.protocol_version, minimum=limits.MIN_PROTOCOL_VERSION, maximum=limits.MAX_PROTOCOL_VERSION
+            )
+        check_worker(hello.worker, "hello.worker")
+        _check_flow_control(hello.flow_control, "hello.flow_control")
+        check_count("hello.held_leases", hello.held_leases, limit=limits.MAX_HELD_LEASES)
+        return hello
+
+    async def _serve(self, session: WorkerSession) -> None:
+        writer = asyncio.create_task(self._write_frames())
+        writer.add_done_callback(lambda _: self.end())
+        goodbye = asyncio.create_task(self._say_goodbye(session))
+        self._dispatcher.join(session)
+        logger.info("worker_connected", worker_id=session.worker_id, session_id=session.session_id)
+        try:
+            await self._act_until_end(session)
+            self._dispatcher.leave(session)
+            self._outbox.close()
+            await asyncio.wait([writer], timeout=FLUSH_S)
+        finally:
+            goodbye.cancel()
+            writer.cancel()
+            self._dispatcher.leave(session)
+            self._streams.leave(session.session_id, self)
+            logger.info("worker_disconnected", worker_id=session.worker_id, session_id=session.session_id)
+            await give_back(self._coordinator, session.close_to_new())
+
+    async def _write_frames(self) -> None:
+        while (frame := await self._outbox.next_frame(limits.KEEPALIVE_S)) is not None:
+            await self._write(frame.SerializeToString())
+
+    async def _say_goodbye(self, session: WorkerSession) -> None:
+        """Ask the worker to go elsewhere when the server stops or the stream has lived long enough."""
+        spread = random.uniform(1 - limits.STREAM_LIFE_SPREAD, 1 + limits.STREAM_LIFE_SPREAD)
+        try:
+            async with asyncio.timeout(limits.WORK_STREAM_LIFE_S * spread):
+                await self._draining.wait()
+        except TimeoutError:
+            pass
+        unwritten = session.close_to_new()
+        self._outbox.server_drain(SERVER_DRAIN_GRACE_S)
+        await give_back(self._coordinator, unwritten)
+        await asyncio.sleep(SERVER_DRAIN_GRACE_S)
+        self.end()
+
+    async def _act_until_end(self, session: WorkerSession) -> None:
+        while True:
+            try:
+                frames = await self._inbox.take(limits.SILENCE_S)
+            except TimeoutError:
+                logger.warning("worker_silent", worker_id=session.worker_id)
+                return
+            if not frames:
+                return
+            await self._act(session, frames)
+            if self._is_worker_draining and session.holds_nothing:
+                self._outbox.drained()
+                return
+
+    async def _act(self, session: WorkerSession, frames: Sequence[pb.WorkRequest]) -> None:
+        """Act on frames that came in a burst: starts before ends, ends before releases."""
+        for frame in frames:
+            _check_frame(frame)
+            if frame.HasField("flow_control"):
+                session.set_max_outstanding(frame.flow_control.max_outstanding_tasks)
+        if any(frame.HasField("beats") for frame in frames):
+            await self._beat(session, [beat for frame in frames for beat in frame.beats.beats])
+        if results := [result for frame in frames for result in frame.results.results]:
+            await self._end_attempts(session, results)
+        for frame in frames:
+            if frame.HasField("releases"):
+                await self._release(session, frame.releases)
+            elif frame.HasField("drain"):
+                await self._drain(session)
+        self._dispatcher.made_room(session)
+
+    async def _beat(self, session: WorkerSession, beats: Sequence[pb.LeaseBeat]) -> None:
+        statuses = await self._attempts.beat(beats)
+        for status in statuses:
+            if not status.held and not status.HasField("error"):
+                session.settle((status.task_id, status.lease_token))
+        self._outbox.statuses(statuses)
+
+    async def _end_attempts(self, session: WorkerSession, results: Sequence[pb.AttemptResult]) -> None:
+        acks = await self._attempts.end(results)
+        for ack in acks:
+            if _is_final(ack.error):
+                session.settle((ack.task_id, ack.lease_token))
+        self._outbox.acks(acks)
+
+    async def _release(self, session: WorkerSession, releases: pb.LeaseReleases) -> None:
+        items = await self._attempts.release(releases.leases, parse_release_delay(releases, "releases.delay"))
+        for item in items:
+            if _is_final(item.error):
+                session.settle((item.task_id, item.lease_token))
+        self._outbox.release_acks(items)
+
+    async def _drain(self, session: WorkerSession) -> None:
+        self._is_worker_draining = True
+        await give_back(self._coordinator, session.close_to_new())
+
+
+def _check_frame(frame: pb.WorkRequest) -> None:
+    if frame.HasField("hello"):
+        raise invalid("hello", "is allowed as the first frame only")
+    if frame.HasField("flow_control"):
+        _check_flow_control(frame.flow_control, "flow_control")
+    check_count("beats.beats", frame.beats.beats, limit=limits.MAX_BATCH_ITEMS)
+    check_count("results.results", frame.results.results, limit=limits.MAX_BATCH_ITEMS)
+    check_count("releases.leases", frame.releases.leases, limit=limits.MAX_BATCH_ITEMS)
+
+
+def _is_final(error: task_pb2.ItemError) -> bool:
+    """Tell whether an answer settles the lease: stored, or refused for good. The others are to be sent again."""
+    return error.code != _UNAVAILABLE
+
+
+def _check_flow_control(flow_control: pb.FlowControl, field: str) -> None:
+    if not 0 <= flow_control.max_outstanding_tasks <= limits.MAX_OUTSTANDING_TASKS:
+        raise invalid(f"{field}.max_outstanding_tasks", f"must be from 0 to {limits.MAX_OUTSTANDING_TASKS}")
+
+
+def _welcome(session_id: str, statuses: Sequence[pb.LeaseStatus]) -> pb.Welcome:
+    return pb.Welcome(
+        protocol_version=limits.MAX_PROTOCOL_VERSION,
+        session_id=session_id,
+        heartbeat_interval=render.duration_ms(limits.HEARTBEAT_INTERVAL_MS),
+        session_timeout=render.duration_s(limits.SILENCE_S),
+        leases=statuses,
+        max_stream_duration=render.duration_s(limits.WORK_STREAM_LIFE_S),
+        max_frame_bytes=limits.MAX_RECEIVED_MESSAGE_BYTES,
+    )

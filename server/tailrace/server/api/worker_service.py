@@ -1,0 +1,146 @@
+"""WorkerService: for programs that run tasks."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from tailrace.server.api import render
+from tailrace.server.api.attempts import Attempts
+from tailrace.server.api.handler import Context, OpenCalls
+from tailrace.server.api.parse_fields import check_count, span_ms
+from tailrace.server.api.parse_work import check_worker, check_worker_id, parse_attempt_result, parse_release_delay
+from tailrace.server.api.task_service import check_size
+from tailrace.server.api.violations import Violations, invalid
+from tailrace.server.api.work_stream import WorkStream, WorkStreams
+from tailrace.server.coordinator.coordinator import Coordinator
+from tailrace.server.dispatch.dispatcher import Dispatcher, give_back
+from tailrace.server.domain import limits
+from tailrace.server.domain.errors import LimitExceededError, TailraceError
+from tailrace.server.store.base import Delivery
+from tailrace.v1 import worker_service_pb2 as pb
+from tailrace.v1.worker_service_pb2_grpc import WorkerServiceServicer
+
+
+class WorkerService(WorkerServiceServicer):
+    """Parses, calls, renders."""
+
+    def __init__(
+        self, coordinator: Coordinator, dispatcher: Dispatcher, calls: OpenCalls, *, max_payload_bytes: int
+    ) -> None:
+        self._coordinator = coordinator
+        self._dispatcher = dispatcher
+        self._calls = calls
+        self._max_payload_bytes = max_payload_bytes
+        self._attempts = Attempts(coordinator, max_payload_bytes=max_payload_bytes)
+        self._streams = WorkStreams()
+
+    async def Work(self, requests: AsyncIterator[pb.WorkRequest], context: Context) -> None:  # type: ignore[override]  # writes to the context instead of yielding
+        """Serve one worker for as long as its stream lives."""
+        stream = WorkStream(
+            coordinator=self._coordinator,
+            dispatcher=self._dispatcher,
+            attempts=self._attempts,
+            streams=self._streams,
+            draining=self._calls.draining,
+            write=context.write,
+        )
+        await stream.run(requests)
+
+    async def LeaseTasks(self, request: pb.LeaseTasksRequest, context: Context) -> pb.LeaseTasksResponse:
+        """Take some tasks, waiting for the first one."""
+        check_worker(request.worker, "worker")
+        violations = Violations()
+        if request.max_tasks < 1:
+            violations.add("max_tasks", "must be at least 1")
+        wait_ms = span_ms(violations, "wait_timeout", request.wait_timeout, maximum_ms=limits.MAX_WAIT_TIMEOUT_MS)
+        violations.raise_if_any()
+        if request.max_tasks > limits.MAX_LEASE_TASKS:
+            raise LimitExceededError("max_tasks", limit=limits.MAX_LEASE_TASKS, actual=request.max_tasks)
+        deliveries = await self._lease(request, wait_ms)
+        return pb.LeaseTasksResponse(
+            assignments=[render.assignment(d, start_immediately=request.start_immediately) for d in deliveries]
+        )
+
+    async def Heartbeat(self, request: pb.HeartbeatRequest, context: Context) -> pb.HeartbeatResponse:
+        """Extend leases and confirm starts."""
+        violations = Violations()
+        check_worker_id(violations, "worker_id", request.worker_id)
+        violations.raise_if_any()
+        check_count("beats", request.beats, limit=limits.MAX_BATCH_ITEMS)
+        return pb.HeartbeatResponse(
+            leases=await self._attempts.beat(request.beats),
+            heartbeat_interval=render.duration_ms(limits.HEARTBEAT_INTERVAL_MS),
+        )
+
+    async def StoreResult(self, request: pb.StoreResultRequest, context: Context) -> pb.StoreResultResponse:
+        """End one attempt."""
+        if not request.HasField("result"):
+            raise invalid("result", "is required")
+        end = parse_attempt_result(request.result, max_payload_bytes=self._max_payload_bytes, path="result")
+        outcome = (await self._coordinator.store_results([end]))[0]
+        if isinstance(outcome, TailraceError):
+            raise outcome
+        return pb.StoreResultResponse(state=render.STATES[outcome.state], duplicate=outcome.is_duplicate)
+
+    async def BatchStoreResults(
+        self, request: pb.BatchStoreResultsRequest, context: Context
+    ) -> pb.BatchStoreResultsResponse:
+        """End many attempts, each by itself."""
+        check_count("results", request.results, limit=limits.MAX_BATCH_ITEMS, minimum=1)
+        check_size("results", request.ByteSize())
+        return pb.BatchStoreResultsResponse(acks=await self._attempts.end(request.results))
+
+    async def ReleaseTasks(self, request: pb.ReleaseTasksRequest, context: Context) -> pb.ReleaseTasksResponse:
+        """Give leases back."""
+        check_count("leases", request.leases, limit=limits.MAX_BATCH_ITEMS, minimum=1)
+        delay_ms = parse_release_delay(request, "delay")
+        return pb.ReleaseTasksResponse(items=await self._attempts.release(request.leases, delay_ms))
+
+    async def _lease(self, request: pb.LeaseTasksRequest, wait_ms: int) -> Sequence[Delivery]:
+        call = _LeaseCall(tuple(request.worker.queues), request.max_tasks, start_immediately=request.start_immediately)
+        if not wait_ms:
+            return await self._lease_now(call)
+        drained = asyncio.create_task(self._calls.draining.wait())
+        drained.add_done_callback(lambda _: call.arrived.set())
+        self._dispatcher.join(call)
+        try:
+            async with asyncio.timeout(wait_ms / 1_000):
+                await call.arrived.wait()
+        except TimeoutError:
+            pass
+        except asyncio.CancelledError:
+            await give_back(self._coordinator, call.deliveries)
+            raise
+        finally:
+            drained.cancel()
+            self._dispatcher.leave(call)
+        return call.deliveries
+
+    async def _lease_now(self, call: "_LeaseCall") -> Sequence[Delivery]:
+        for partition in range(self._coordinator.partitions):
+            leased = await self._coordinator.lease(
+                partition, call.queues, call.room, start_immediately=call.start_immediately
+            )
+            if leased.deliveries:
+                return leased.deliveries
+        return ()
+
+
+class _LeaseCall:
+    """A call that waits for its first tasks; it takes whatever comes then, and no more."""
+
+    def __init__(self, queues: tuple[str, ...], max_tasks: int, *, start_immediately: bool) -> None:
+        self.queues = queues
+        self.start_immediately = start_immediately
+        self.arrived = asyncio.Event()
+        self.deliveries: Sequence[Delivery] = ()
+        self._max_tasks = max_tasks
+
+    @property
+    def room(self) -> int:
+        """How many more tasks it takes right now."""
+        return 0 if self.arrived.is_set() else self._max_tasks
+
+    def assign(self, deliveries: Sequence[Delivery]) -> None:
+        """Take tasks; the call then answers."""
+        self.deliveries = deliveries
+        self.arrived.set()

@@ -1,0 +1,165 @@
+"""One server process: its parts put together, started in order and stopped in reverse."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2
+from grpc_health.v1._async import HealthServicer
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+from grpc_reflection.v1alpha import reflection
+
+from tailrace.server.api.handler import OpenCalls, generic_handler
+from tailrace.server.api.task_service import TaskService
+from tailrace.server.api.worker_service import WorkerService
+from tailrace.server.config import ServerConfig
+from tailrace.server.coordinator.coordinator import Coordinator
+from tailrace.server.dispatch.dispatcher import Dispatcher
+from tailrace.server.domain.ids import new_replica_id
+from tailrace.server.domain.limits import MAX_RECEIVED_MESSAGE_BYTES
+from tailrace.server.maintenance.due_promoter import due_promoter
+from tailrace.server.maintenance.duty import keep_up
+from tailrace.server.maintenance.expirer import expirer
+from tailrace.server.maintenance.lease_reaper import lease_reaper
+from tailrace.server.store.base import Store
+from tailrace.server.store.by_url import store_for
+from tailrace.server.waiting import Waiting
+from tailrace.v1 import task_service_pb2, worker_service_pb2
+
+SERVICES = (
+    task_service_pb2.DESCRIPTOR.services_by_name["TaskService"],
+    worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"],
+)
+STOP_S = 2.0
+
+CHANNEL_OPTIONS: Sequence[tuple[str, int]] = (
+    ("grpc.max_receive_message_length", MAX_RECEIVED_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_RECEIVED_MESSAGE_BYTES),
+    # A second server on a port in use must fail, not share it silently.
+    ("grpc.so_reuseport", 0),
+    # A call above this limit waits in the client without a word, so it must never be reached.
+    ("grpc.max_concurrent_streams", 100_000),
+    # Calls that arrive faster than the loop accepts them are cancelled at random beyond these.
+    ("grpc.server.max_pending_requests", 100_000),
+    ("grpc.server.max_pending_requests_hard_limit", 200_000),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.server_handshake_timeout_ms", 10_000),
+)
+
+logger = structlog.get_logger(__name__)
+
+
+class Server:
+    """A Tailrace server on the running event loop.
+
+    ``start`` and ``stop`` are each called once by whoever owns it; a second ``stop`` waits for the first.
+    """
+
+    def __init__(self, config: ServerConfig, store: Store | None = None) -> None:
+        self._config = config
+        self.store = store or store_for(config.store, replica_id=new_replica_id())
+        self.port = 0
+        """The port that is listened on, once started."""
+        self.failed = asyncio.Event()
+        """Set when a part of the server broke: the process should stop and be started anew."""
+        self._grpc = grpc.aio.server(options=CHANNEL_OPTIONS)
+        self._health = HealthServicer()
+        self._background: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT to connect to, once started."""
+        return f"{self._config.listen.rpartition(':')[0]}:{self.port}"
+
+    async def start(self) -> None:
+        """Open the store, begin the background work, then listen.
+
+        Raises:
+            StoreUnavailableError: The store cannot be used; the text says what to do.
+            OSError: The address cannot be listened on.
+        """
+        await self.store.open()
+        try:
+            self._assemble(Coordinator(self.store))
+            self.port = self._listen()
+            await self._grpc.start()
+        except BaseException:
+            await self.store.close()
+            raise
+        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        logger.info("server_started", address=self.address, store=self.store.description)
+
+    async def stop(self, grace: timedelta | None = None) -> None:
+        """Say goodbye to every stream, wait for open calls (at most ``grace``), then let go of everything.
+
+        Nothing accepted is lost by a stop: leases live on in the store.
+        """
+        if self._stopping is None:
+            grace_s = self._config.grace_s if grace is None else grace.total_seconds()
+            self._stopping = asyncio.create_task(self._stop(grace_s))
+        await asyncio.shield(self._stopping)
+
+    def _assemble(self, coordinator: Coordinator) -> None:
+        self.waiting = Waiting(coordinator)
+        self.dispatcher = Dispatcher(coordinator)
+        self._calls = OpenCalls()
+        max_payload_bytes = self._config.max_payload_bytes
+        services = (
+            TaskService(coordinator, self.waiting, self._calls, max_payload_bytes=max_payload_bytes),
+            WorkerService(coordinator, self.dispatcher, self._calls, max_payload_bytes=max_payload_bytes),
+        )
+        self._grpc.add_generic_rpc_handlers(
+            [generic_handler(d, servicer, self._calls) for d, servicer in zip(SERVICES, services, strict=True)]
+        )
+        add_HealthServicer_to_server(self._health, self._grpc)
+        names = [*(service.full_name for service in SERVICES), health.SERVICE_NAME, reflection.SERVICE_NAME]
+        reflection.enable_server_reflection(names, self._grpc)
+        self._background = asyncio.create_task(self._run_background())
+
+    def _listen(self) -> int:
+        try:
+            return self._grpc.add_insecure_port(self._config.listen)
+        except RuntimeError:
+            raise OSError(
+                f"cannot listen on {self._config.listen}: is another server using it? Choose another --listen HOST:PORT"
+            ) from None
+
+    async def _run_background(self) -> None:
+        duties = (lease_reaper(self.store), due_promoter(self.store), expirer(self.store))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._route_changes())
+                tasks.create_task(self.waiting.run())
+                tasks.create_task(self.dispatcher.run())
+                for partition in range(self.store.partitions):
+                    for duty in duties:
+                        tasks.create_task(keep_up(duty, partition))
+        except Exception:
+            logger.exception("background_failed")
+            self.failed.set()
+
+    async def _route_changes(self) -> None:
+        async for change in self.store.changes():
+            self.waiting.apply(change)
+            self.dispatcher.apply(change)
+
+    async def _set_health(self, status: "health_pb2.HealthCheckResponse.ServingStatus.ValueType") -> None:
+        for name in ("", *(service.full_name for service in SERVICES)):
+            await self._health.set(name, status)
+
+    async def _stop(self, grace_s: float) -> None:
+        logger.info("server_draining", grace_s=grace_s, open_calls=len(self._calls))
+        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._calls.drain(grace_s)
+        await self._grpc.stop(STOP_S)
+        if self._background is not None:
+            self._background.cancel()
+            await asyncio.wait([self._background])
+        await self.store.close()
+        logger.info("server_stopped")
