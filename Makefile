@@ -77,9 +77,9 @@ lowest: $(INSTALLED_LOWEST) ## Run the unit tests on the oldest releases that py
 $(INSTALLED_LOWEST): pyproject.toml constraints.txt constraints-lowest.txt
 	@echo "Setting up .venv-lowest"
 	@[[ -x .venv-lowest/bin/pip ]] || $(PYTHON) -m venv .venv-lowest
-	@.venv-lowest/bin/pip install --quiet --constraint constraints.txt pip hatchling
-	@.venv-lowest/bin/pip install --quiet --constraint constraints-lowest.txt --group test \
-		--no-build-isolation --editable '.[server]'
+	@.venv-lowest/bin/pip install --quiet --constraint constraints.txt pip
+	@.venv-lowest/bin/pip install --quiet --constraint constraints.txt --group test
+	@.venv-lowest/bin/pip install --quiet --constraint constraints-lowest.txt --no-build-isolation --editable '.[server]'
 	@touch $@
 
 .PHONY: mutants
