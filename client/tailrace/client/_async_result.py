@@ -1,0 +1,129 @@
+"""AsyncioResult: a task that was submitted, as the asyncio client sees it."""
+
+from contextlib import aclosing
+from datetime import timedelta
+from typing import Any
+
+from tailrace.client import _spans
+from tailrace.client._async_calls import AsyncCalls
+from tailrace.client._outcome import Outcome, TaskState
+from tailrace.client._remote_errors import RemoteErrors
+from tailrace.v1.task_service_pb2 import GetResultRequest
+
+
+class AsyncioResult:
+    """A handle to one task. Made by AsyncClient's ``submit``, ``map`` and ``result``, at no cost.
+
+    Only ``get``, ``wait`` and ``refresh`` ask the server. Everything else tells what they, or the submit, learned
+    last. Of an id that nobody submitted, or whose record expired, those three raise TaskNotFoundError.
+    """
+
+    def __init__(self, task_id: str, calls: AsyncCalls, remote_errors: RemoteErrors) -> None:
+        self._id = task_id
+        self._calls = calls
+        self._remote_errors = remote_errors
+        self._last: Outcome | None = None
+        self._final: Outcome | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._id} {self.state or 'not asked yet'}>"
+
+    @property
+    def id(self) -> str:
+        """The task's id, under which any program finds it again with ``client.result(id)``."""
+        return self._id
+
+    @property
+    def state(self) -> TaskState | None:
+        """The last known state; None when nothing was ever heard of the task."""
+        return None if self._last is None else self._last.state
+
+    @property
+    def result(self) -> Any:
+        """What the task returned; the exception, not raised, if it failed or was revoked; None when neither is known.
+
+        A task that returned None looks like one that goes on: ``ready`` tells them apart.
+        """
+        if self._final is None:
+            return None
+        error = self._final.error(self._remote_errors)
+        return self._final.value() if error is None else error
+
+    @property
+    def traceback(self) -> str | None:
+        """The worker's traceback: of the failure, or of the latest attempt that failed while the task goes on."""
+        return None if self._last is None else self._last.traceback
+
+    def ready(self) -> bool:
+        """Tell whether the task is known to be done, however it ended."""
+        return self._last is not None and self._last.done
+
+    def successful(self) -> bool:
+        """Tell whether the task is known to have succeeded."""
+        return self.state is TaskState.SUCCESS
+
+    def failed(self) -> bool:
+        """Tell whether the task is known to have ended in FAILURE; a revoked one did not fail."""
+        return self.state is TaskState.FAILURE
+
+    async def refresh(self) -> TaskState:
+        """Ask the server how the task is, and return its state. What is final is not asked again.
+
+        Raises:
+            TaskNotFoundError: There is no such task.
+        """
+        if self._final is None:
+            request = GetResultRequest(task_id=self._id)
+            response = await self._calls.call(self._calls.stub.GetResult, request, task_id=self._id)
+            return self._remember(Outcome(response.task)).state
+        return self._final.state
+
+    async def get(self, timeout: float | timedelta | None = None) -> Any:
+        """Wait until the task is done; return what it returned, raise what it raised.
+
+        The wait goes on over restarts and broken connections until the timeout, and takes nothing away: it can be
+        repeated, cancelled, and had in several tasks.
+
+        Args:
+            timeout: Seconds or a timedelta; None waits for ever, 0 looks once.
+
+        Raises:
+            WaitTimeoutError: The task was not done in time. It goes on.
+            TaskRevokedError: The task was revoked.
+            TaskFailedError: The task failed, with an exception that cannot be raised as itself. Any other exception
+                is one that the task raised, and has a TaskFailedError as its cause.
+            TaskNotFoundError: There is no such task.
+            PayloadError: The task returned something other than JSON.
+        """
+        outcome = await self._wait(timeout)
+        return outcome.unwrap(self._remote_errors)
+
+    async def wait(self, timeout: float | timedelta | None = None) -> TaskState:
+        """Wait as ``get`` does, but for the end alone: a failure is returned as a state, not raised.
+
+        Raises:
+            WaitTimeoutError: The task was not done in time.
+            TaskNotFoundError: There is no such task.
+        """
+        outcome = await self._wait(timeout)
+        return outcome.state
+
+    async def _wait(self, timeout: float | timedelta | None) -> Outcome:
+        timeout_s = None if timeout is None else _spans.to_seconds(timeout)
+        if self._final is None:
+            async with aclosing(self._calls.follow([self._id], timeout_s)) as news:
+                async for finished in news:
+                    self._remember(finished.known())
+        assert self._final is not None
+        return self._final
+
+    def _remember(self, outcome: Outcome) -> Outcome:
+        """Learn of an outcome as the server tells it, with its result if there is one."""
+        self._last = outcome
+        if outcome.done:
+            self._final = outcome
+        return outcome
+
+    def _note_submitted(self, outcome: Outcome) -> None:
+        """Learn of the outcome in the answer to a submit, which leaves out the result of a task that existed."""
+        self._last = outcome

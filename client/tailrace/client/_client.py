@@ -1,0 +1,141 @@
+"""Client: the synchronous client."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+from tailrace.client import _spans
+from tailrace.client._completion import Completion
+from tailrace.client._remote_errors import RemoteErrors
+from tailrace.client._result import AsyncResult
+from tailrace.client._server_info import ServerInfo
+from tailrace.client._settings import resolve_settings
+from tailrace.client._submission import Options, SubmitOptions, TaskFunction
+from tailrace.client._submitter import Submitter
+from tailrace.client._sync_calls import SyncCalls
+from tailrace.v1.task_service_pb2 import GetServerInfoRequest
+
+ErrorT = TypeVar("ErrorT", bound=type[Exception])
+
+
+class Client:
+    """Submits tasks and waits for them. Safe to use from any thread; one client per program is enough.
+
+    Connecting, and connecting again after an outage, happens by itself: the constructor never fails for lack of a
+    server, and every call is repeated while that can help.
+    """
+
+    def __init__(self, address: str | None = None, *, call_timeout: float | timedelta | None = None) -> None:
+        """Prepare a client; nothing is sent yet.
+
+        Args:
+            address: The server's ``host:port``. None: the variable TAILRACE_ADDRESS, or else ``localhost:7440``.
+            call_timeout: How long a call that does not wait for a task may take, all its tries together, in seconds
+                or as a timedelta. None: 60 s.
+
+        Raises:
+            ValueError: The call_timeout is not positive.
+        """
+        self._calls = SyncCalls(resolve_settings(address, call_timeout))
+        self._remote_errors = RemoteErrors()
+        self._submitter = Submitter(self._calls, self._remote_errors, SubmitOptions())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections. Waits in other threads raise ClientClosedError; closing twice is harmless."""
+        self._calls.close()
+
+    def submit(self, task: str | TaskFunction, /, *args: Any, **kwargs: Any) -> AsyncResult:
+        """Submit a task. When this returns, the server has it in its store.
+
+        Every argument but the first goes to the task; what concerns the submission goes to ``options``.
+
+        Args:
+            task: The task's type, or the function that ``@worker.task`` decorated.
+            *args: What JSON can carry.
+            **kwargs: Likewise.
+
+        Raises:
+            PayloadError: An argument cannot be carried; the error names its place.
+            TaskIdConflictError: The task_id from ``options`` is taken by a different task.
+            InvalidRequestError: The type, or an option, is malformed.
+            LimitExceededError: The arguments are too large.
+            ServerUnavailableError: No answer came in time. Whether the task was accepted is unknown; the error's
+                ``task_id`` makes it safe to submit again, and possible to find it.
+        """
+        return self._submitter.submit(task, *args, **kwargs)
+
+    def map(self, task: str | TaskFunction, argument_tuples: Iterable[Sequence[Any]], /) -> list[AsyncResult]:
+        """Submit a task for each tuple of arguments, many to a call.
+
+        Returns:
+            The results, in the order of the arguments.
+
+        Raises:
+            BatchSubmitError: Some were not accepted. All were tried, and the error has the results of the others.
+            PayloadError: An argument cannot be carried. Nothing was submitted.
+        """
+        return self._submitter.map(task, argument_tuples)
+
+    def options(self, **options: Unpack[Options]) -> Submitter:
+        """Return a view of this client that submits with these options.
+
+        Args:
+            **options: ``queue``, ``priority``, ``delay``, ``retry``, ``lease_duration``, ``result_ttl``, ``headers``,
+                ``task_id``, ``parent_task_id``, ``return_existing``; ``Options`` explains each.
+
+        Raises:
+            TypeError: There is no such option, or its value is of the wrong kind.
+        """
+        return Submitter(self._calls, self._remote_errors, SubmitOptions(**options))
+
+    def result(self, task_id: str) -> AsyncResult:
+        """Return a handle to a task submitted earlier, or elsewhere. Nothing is asked yet."""
+        return AsyncResult(task_id, self._calls, self._remote_errors)
+
+    def as_completed(
+        self, results: Iterable[AsyncResult], timeout: float | timedelta | None = None
+    ) -> Iterator[AsyncResult]:
+        """Yield results as their tasks are done, those done already first. Their ``get`` then returns at once.
+
+        An unknown task counts as done, and raises TaskNotFoundError when asked.
+
+        Args:
+            results: Any number; a thread is used for each thousand when there are more than that.
+            timeout: For all of them, in seconds or as a timedelta; None waits for ever.
+
+        Raises:
+            WaitTimeoutError: Some were not done in time.
+        """
+        timeout_s = None if timeout is None else _spans.to_seconds(timeout)
+        completion = Completion(results)
+        yield from completion.known
+        awaited_ids = completion.awaited_ids
+        if awaited_ids:
+            for finished in self._calls.follow(awaited_ids, timeout_s):
+                yield from completion.finish(finished)
+
+    def server_info(self) -> ServerInfo:
+        """Ask the server for its version and limits."""
+        return ServerInfo.from_wire(self._calls.call(self._calls.stub.GetServerInfo, GetServerInfoRequest()))
+
+    def register_exception(self, error_class: ErrorT, *, name: str | None = None) -> ErrorT:
+        """Let tasks that fail with an exception class of yours raise it here as itself; usable as a decorator.
+
+        Args:
+            error_class: Made from the failure's message alone: ``error_class(message)`` must work.
+            name: The failure's type on the wire. None: ``module.QualifiedName``, as Python workers send it.
+
+        Raises:
+            TypeError: Not a subclass of Exception, or it cannot be made from one text.
+        """
+        self._remote_errors.register(error_class, name=name)
+        return error_class

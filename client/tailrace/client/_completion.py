@@ -1,0 +1,49 @@
+"""Completion: which results of a gathering are still to come."""
+
+from collections.abc import Iterable
+from typing import Generic, Protocol, TypeVar
+
+from tailrace.client._outcome import Outcome
+from tailrace.client._waiting import Finished
+
+
+class _Gatherable(Protocol):
+    # What both result classes have in common.
+    _final: Outcome | None
+
+    @property
+    def id(self) -> str: ...
+
+    def _remember(self, outcome: Outcome) -> object: ...
+
+
+ResultT = TypeVar("ResultT", bound=_Gatherable)
+
+
+class Completion(Generic[ResultT]):
+    """Sorts results into those whose end is known and those to be waited for, and back as their ends arrive.
+
+    A result given twice comes back twice. An unknown task counts as finished, and raises when its result is asked for.
+    """
+
+    def __init__(self, results: Iterable[ResultT]) -> None:
+        self.known: list[ResultT] = []
+        self._awaited: dict[str, list[ResultT]] = {}
+        for result in results:
+            if result._final is not None:  # noqa: SLF001
+                self.known.append(result)
+            else:
+                self._awaited.setdefault(result.id, []).append(result)
+
+    @property
+    def awaited_ids(self) -> list[str]:
+        """The ids to be waited for."""
+        return list(self._awaited)
+
+    def finish(self, finished: Finished) -> list[ResultT]:
+        """Return the results of a task that is done or unknown."""
+        results = self._awaited.pop(finished.task_id, [])
+        if finished.outcome is not None:
+            for result in results:
+                result._remember(finished.outcome)  # noqa: SLF001
+        return results

@@ -1,0 +1,115 @@
+"""AsyncResult: a task that was submitted, as the synchronous client sees it."""
+
+from datetime import timedelta
+from typing import Any
+
+from tailrace.client import _spans
+from tailrace.client._outcome import Outcome, TaskState
+from tailrace.client._remote_errors import RemoteErrors
+from tailrace.client._sync_calls import SyncCalls
+from tailrace.v1.task_service_pb2 import GetResultRequest
+
+
+class AsyncResult:
+    """A handle to one task. Made by ``client.submit``, ``client.map`` and ``client.result``, at no cost.
+
+    Whatever is not final is asked of the server each time; what is final is asked once and kept. Of an id that nobody
+    submitted, or whose record expired, everything but ``id`` raises TaskNotFoundError.
+
+    Safe to use from any thread.
+    """
+
+    def __init__(self, task_id: str, calls: SyncCalls, remote_errors: RemoteErrors) -> None:
+        self._id = task_id
+        self._calls = calls
+        self._remote_errors = remote_errors
+        self._final: Outcome | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._id}>"
+
+    @property
+    def id(self) -> str:
+        """The task's id, under which any program finds it again with ``client.result(id)``."""
+        return self._id
+
+    @property
+    def state(self) -> TaskState:
+        """Where the task is by now."""
+        return self._look().state
+
+    @property
+    def result(self) -> Any:
+        """What the task returned; the exception, not raised, if it failed or was revoked; None while it goes on.
+
+        A task that returned None looks like one that goes on: ``ready`` tells them apart.
+        """
+        outcome = self._look()
+        error = outcome.error(self._remote_errors)
+        return outcome.value() if error is None else error
+
+    @property
+    def traceback(self) -> str | None:
+        """The worker's traceback: of the failure, or of the latest attempt that failed while the task goes on."""
+        return self._look().traceback
+
+    def ready(self) -> bool:
+        """Tell whether the task is done, however it ended."""
+        return self._look().done
+
+    def successful(self) -> bool:
+        """Tell whether the task succeeded. False while it goes on."""
+        return self._look().state is TaskState.SUCCESS
+
+    def failed(self) -> bool:
+        """Tell whether the task ended in FAILURE; a revoked one did not fail."""
+        return self._look().state is TaskState.FAILURE
+
+    def get(self, timeout: float | timedelta | None = None) -> Any:
+        """Wait until the task is done; return what it returned, raise what it raised.
+
+        The wait goes on over restarts and broken connections until the timeout, and takes nothing away: it can be
+        repeated, and had from several threads.
+
+        Args:
+            timeout: Seconds or a timedelta; None waits for ever, 0 looks once.
+
+        Raises:
+            WaitTimeoutError: The task was not done in time. It goes on.
+            TaskRevokedError: The task was revoked.
+            TaskFailedError: The task failed, with an exception that cannot be raised as itself. Any other exception
+                is one that the task raised, and has a TaskFailedError as its cause.
+            TaskNotFoundError: There is no such task.
+            PayloadError: The task returned something other than JSON.
+        """
+        return self._wait(timeout).unwrap(self._remote_errors)
+
+    def wait(self, timeout: float | timedelta | None = None) -> TaskState:
+        """Wait as ``get`` does, but for the end alone: a failure is returned as a state, not raised.
+
+        Raises:
+            WaitTimeoutError: The task was not done in time.
+            TaskNotFoundError: There is no such task.
+        """
+        return self._wait(timeout).state
+
+    def _wait(self, timeout: float | timedelta | None) -> Outcome:
+        timeout_s = None if timeout is None else _spans.to_seconds(timeout)
+        if self._final is None:
+            for finished in self._calls.follow([self._id], timeout_s):
+                self._remember(finished.known())
+        assert self._final is not None
+        return self._final
+
+    def _look(self) -> Outcome:
+        if self._final is not None:
+            return self._final
+        request = GetResultRequest(task_id=self._id)
+        outcome = Outcome(self._calls.call(self._calls.stub.GetResult, request, task_id=self._id).task)
+        self._remember(outcome)
+        return outcome
+
+    def _remember(self, outcome: Outcome) -> None:
+        """Keep the outcome if it is the last there will be. Outcomes without their result must not come here."""
+        if outcome.done:
+            self._final = outcome

@@ -1,0 +1,40 @@
+"""Submitter: a client together with the options of what it submits."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tailrace.client import _batches
+from tailrace.client._errors import batch_error
+from tailrace.client._remote_errors import RemoteErrors
+from tailrace.client._result import AsyncResult
+from tailrace.client._submission import SubmitOptions, TaskFunction, submit_request
+from tailrace.client._sync_calls import SyncCalls
+
+
+class Submitter:
+    """What ``client.options(...)`` returns: it submits with those options, as often as wanted."""
+
+    def __init__(self, calls: SyncCalls, remote_errors: RemoteErrors, options: SubmitOptions) -> None:
+        self._calls = calls
+        self._remote_errors = remote_errors
+        self._options = options
+
+    def submit(self, task: str | TaskFunction, /, *args: Any, **kwargs: Any) -> AsyncResult:
+        """Submit a task; see ``Client.submit``."""
+        request = submit_request(task, args, kwargs, self._options)
+        self._calls.call(
+            self._calls.stub.Submit, request, repeat_for_s=self._options.repeat_for_s, task_id=request.task_id
+        )
+        return self._result(request.task_id)
+
+    def map(self, task: str | TaskFunction, argument_tuples: Iterable[Sequence[Any]], /) -> list[AsyncResult]:
+        """Submit a task for each tuple of arguments; see ``Client.map``."""
+        requests = _batches.submit_requests(task, argument_tuples, self._options)
+        errors = self._calls.submit_batch(requests, self._options.repeat_for_s)
+        accepted = [self._result(request.task_id) for request in requests if request.task_id not in errors]
+        if errors:
+            raise batch_error(accepted, _batches.by_index(requests, errors))
+        return accepted
+
+    def _result(self, task_id: str) -> AsyncResult:
+        return AsyncResult(task_id, self._calls, self._remote_errors)
