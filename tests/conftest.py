@@ -2,12 +2,8 @@
 
 import os
 from collections.abc import Generator
-from typing import TYPE_CHECKING
 
 import pytest
-
-if TYPE_CHECKING:
-    from _pytest.nodes import Node  # pytest has no public name for it
 
 NOTHING_MAY_BE_SKIPPED = os.environ.get("CI") == "true"
 """A developer's machine may lack Go; where the work is judged, a test that did not run is a test that failed."""
@@ -23,7 +19,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report(collector: "Node") -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     report = yield
     if NOTHING_MAY_BE_SKIPPED and report.outcome == "skipped":
         report.outcome = "failed"
