@@ -1,0 +1,11 @@
+"""The worker SDK: declare tasks, and run them for whoever submits them.
+
+Modules whose names begin with an underscore are no part of the API.
+"""
+
+from tailrace.client._retry_policy import RetryPolicy
+from tailrace.worker._context import CurrentTask, current_task
+from tailrace.worker._task import Task
+from tailrace.worker._worker import Worker
+
+__all__ = ["CurrentTask", "RetryPolicy", "Task", "Worker", "current_task"]

@@ -1,0 +1,92 @@
+"""Running one attempt of one task: arguments in, outcome out."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from tailrace.client._errors import PayloadError
+from tailrace.client._payload import decode_arguments, encode_value
+from tailrace.v1 import task_pb2
+from tailrace.v1 import worker_service_pb2 as wire
+from tailrace.worker._context import CurrentTask, enter_task
+from tailrace.worker._failure import failure_from, failure_of
+from tailrace.worker._leases import LeaseKey
+from tailrace.worker._task import Task
+
+OnDone = Callable[["Execution", wire.AttemptResult | None], None]
+"""Called once when an execution has ended; None: it was interrupted, or never began."""
+
+
+class Execution:
+    """One attempt. An executor calls run or run_async, once, in a context of its own."""
+
+    def __init__(self, key: LeaseKey, assignment: wire.Assignment, task: Task[..., object], on_done: OnDone) -> None:
+        self.key = key
+        self.task = task
+        self.cancelled = False
+        """Nobody wants the outcome any more. Set before the code is interrupted, where it can be."""
+        self._assignment = assignment
+        self._on_done = on_done
+
+    def run(self) -> wire.AttemptResult:
+        """Run a plain function. Never raises: whatever the function raises is the outcome."""
+        try:
+            args, kwargs = self._enter()
+        except (PayloadError, TypeError) as error:
+            return self._refuse_input(error)
+        try:
+            return self._succeed(self.task.function(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 (sys.exit() in a task ends the task, not the worker)
+            return self._fail(error)
+
+    async def run_async(self) -> wire.AttemptResult:
+        """Run a coroutine function, or a function that returns something to await. Never raises."""
+        try:
+            args, kwargs = self._enter()
+        except (PayloadError, TypeError) as error:
+            return self._refuse_input(error)
+        try:
+            value = self.task.function(*args, **kwargs)
+            return self._succeed(await value if inspect.isawaitable(value) else value)
+        except BaseException as error:  # noqa: BLE001 (SystemExit would end the event loop; cancellation is noted)
+            return self._fail(error)
+
+    def done(self, result: wire.AttemptResult | None) -> None:
+        """Hand the outcome over. An interrupted task's is kept only if it succeeded all the same."""
+        if self.cancelled and result is not None and not result.HasField("success"):
+            result = None
+        self._on_done(self, result)
+
+    def _enter(self) -> tuple[list[Any], dict[str, Any]]:
+        enter_task(CurrentTask.of(self._assignment))
+        args, kwargs = decode_arguments(self._assignment.spec.input)
+        if self.task.signature:
+            self.task.signature.bind(*args, **kwargs)
+        return args, kwargs
+
+    def _succeed(self, value: object) -> wire.AttemptResult:
+        try:
+            return wire.AttemptResult(lease=self.key.to_wire(), success=encode_value(value))
+        except PayloadError as error:
+            return self._failed(_incurable("PayloadError", f"the task's result cannot be stored: {error}"))
+
+    def _fail(self, error: BaseException) -> wire.AttemptResult:
+        return self._failed(failure_from(error))
+
+    def _refuse_input(self, error: PayloadError | TypeError) -> wire.AttemptResult:
+        return self._failed(_incurable(type(error).__name__, f"{self.task.task_type} cannot be called: {error}"))
+
+    def _failed(self, failure: task_pb2.Failure) -> wire.AttemptResult:
+        policy = self.task.retry.to_wire() if self.task.retry else None
+        return wire.AttemptResult(lease=self.key.to_wire(), failure=failure, default_retry_policy=policy)
+
+
+def unknown_task_type(key: LeaseKey, task_type: str) -> wire.AttemptResult:
+    """Build the outcome of a task that this worker does not know. The server has it tried again, elsewhere or later."""
+    message = f"this worker has no task {task_type!r}"
+    failure = failure_of(task_pb2.FAILURE_KIND_SYSTEM, "UnknownTaskType", message, non_retryable=False)
+    return wire.AttemptResult(lease=key.to_wire(), failure=failure)
+
+
+def _incurable(type_: str, message: str) -> task_pb2.Failure:
+    return failure_of(task_pb2.FAILURE_KIND_APPLICATION, type_, message, non_retryable=True)

@@ -1,0 +1,80 @@
+"""Starts the tasks that the server assigns, and hands their outcomes back."""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from tailrace.v1 import worker_service_pb2 as wire
+from tailrace.worker._conversation import Conversation
+from tailrace.worker._execution import Execution, unknown_task_type
+from tailrace.worker._executors import AsyncioExecutor, Executor, ThreadExecutor
+from tailrace.worker._leases import LeaseKey
+from tailrace.worker._task import ExecutorName, TaskRegistry
+
+_MAKERS: dict[ExecutorName, Callable[[], Executor]] = {"asyncio": AsyncioExecutor, "thread": ThreadExecutor}
+
+logger = logging.getLogger("tailrace.worker")
+
+
+class Runner:
+    """Between the conversation, which knows leases, and the executors, which know functions. Thread-safe."""
+
+    def __init__(self, conversation: Conversation, registry: TaskRegistry) -> None:
+        self._conversation = conversation
+        self._registry = registry
+        self._lock = threading.Lock()
+        self._executions: dict[LeaseKey, Execution] = {}
+        self._executors = {name: _MAKERS[name]() for name in {task.executor for task in registry}}
+
+    def start(self, tasks: Sequence[tuple[LeaseKey, wire.Assignment]]) -> None:
+        """Begin tasks. Their first beats are on the stream."""
+        for key, assignment in tasks:
+            task = self._registry.get(assignment.spec.task_type)
+            if task is None:
+                self._refuse(key, assignment)
+                continue
+            execution = Execution(key, assignment, task, self._done)
+            with self._lock:
+                self._executions[key] = execution
+            if not self._conversation.is_running(key):  # lost before stop() could find it
+                execution.cancelled = True
+            self._executors[task.executor].submit(execution)
+
+    def stop(self, keys: Sequence[LeaseKey]) -> None:
+        """Stop tasks whose lease was lost."""
+        for key in keys:
+            execution = self._execution(key)
+            if execution and not self._interrupt(execution):
+                logger.warning(
+                    "task_abandoned: task %s runs on in its thread, its slot stays taken; its result will be dropped",
+                    key.task_id,
+                    extra={"task_id": key.task_id},
+                )
+
+    def interrupt(self, keys: Sequence[LeaseKey]) -> list[LeaseKey]:
+        """Stop what can be stopped of these. Returns what was, or soon will be."""
+        executions = [(key, self._execution(key)) for key in keys]
+        return [key for key, execution in executions if execution and self._interrupt(execution)]
+
+    def close(self) -> None:
+        """Let go of the executors. Again: no effect."""
+        for executor in self._executors.values():
+            executor.close()
+
+    def _execution(self, key: LeaseKey) -> Execution | None:
+        with self._lock:
+            return self._executions.get(key)
+
+    def _interrupt(self, execution: Execution) -> bool:
+        execution.cancelled = True
+        return self._executors[execution.task.executor].interrupt(execution)
+
+    def _refuse(self, key: LeaseKey, assignment: wire.Assignment) -> None:
+        task_type = assignment.spec.task_type
+        logger.warning("task_type_unknown: %s", task_type, extra={"task_id": key.task_id})
+        self._conversation.finish(key, unknown_task_type(key, task_type))
+
+    def _done(self, execution: Execution, result: wire.AttemptResult | None) -> None:
+        with self._lock:
+            self._executions.pop(execution.key, None)
+        self._conversation.finish(execution.key, result)

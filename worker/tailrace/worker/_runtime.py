@@ -1,0 +1,131 @@
+"""One run of a worker: everything it is made of, from start to the last goodbye."""
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+
+import grpc
+
+from tailrace.client._channel import stream_channel_options
+from tailrace.client._errors import TailraceError
+from tailrace.client._retry import CALL_BACKOFF
+from tailrace.v1.worker_service_pb2_grpc import WorkerServiceStub
+from tailrace.worker._connection import Connection
+from tailrace.worker._conversation import Conversation
+from tailrace.worker._leases import LeaseKey
+from tailrace.worker._runner import Runner
+from tailrace.worker._session import WorkerSession
+from tailrace.worker._settings import WorkerSettings
+from tailrace.worker._stream import StreamTimes
+from tailrace.worker._task import TaskRegistry
+
+# After the grace period: for coroutines to act on their cancellation, and for the server to acknowledge the rest.
+_UNWIND_S = 2.0
+_FAREWELL_S = 5.0
+_HURRIED_S = 1.0
+
+logger = logging.getLogger("tailrace.worker")
+
+
+class Runtime:
+    """A worker at work. Starts once, stops once; stopping takes at most the grace period and some seconds."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        registry: TaskRegistry,
+        *,
+        on_end: Callable[[], None] = lambda: None,
+        times: StreamTimes | None = None,
+    ) -> None:
+        info = settings.introduction()
+        session = WorkerSession(
+            info,
+            concurrency=settings.concurrency,
+            retry_pause_s=lambda failures: CALL_BACKOFF.pause_s(failures, random.random()),
+        )
+        self._grace_s = settings.grace_period.total_seconds()
+        self._conversation = Conversation(session)
+        self._runner = Runner(self._conversation, registry)
+        self._channel = grpc.insecure_channel(settings.resolved_address(), options=stream_channel_options())
+        stub = WorkerServiceStub(self._channel)
+        self._connection = Connection(stub, self._conversation, self._runner, times=times)
+        self._on_end = on_end
+        self._stopping = False
+        self._hurried = False
+        self._keeper = threading.Thread(target=self._live, name="tailrace-worker-keeper", daemon=True)
+        logger.info(
+            "worker_started: %s at %s, %d at a time, queues: %s, tasks: %s",
+            info.worker_id,
+            settings.resolved_address(),
+            settings.concurrency,
+            ", ".join(info.queues),
+            ", ".join(task.task_type for task in registry) or "none: nothing was decorated with @worker.task",
+        )
+
+    @property
+    def refusal(self) -> TailraceError | None:
+        """Why the server wants nothing of this worker; None when it said no such thing."""
+        return self._connection.refusal
+
+    @property
+    def ended(self) -> bool:
+        """True once a run that was started is over."""
+        return not self._keeper.is_alive()
+
+    def start(self) -> None:
+        """Begin."""
+        self._connection.start()
+        self._keeper.start()
+
+    def stop(self) -> None:
+        """Begin to drain; returns at once. Again: no effect."""
+        self._stopping = True
+        self._conversation.wake()
+
+    def hurry(self) -> None:
+        """End the grace period now. Again: no effect."""
+        self._hurried = True
+        self._conversation.wake()
+
+    def join(self) -> None:
+        """Wait for the end. Blocks for ever unless stop() is called or the server refuses this worker."""
+        self._keeper.join()
+
+    def _live(self) -> None:
+        try:
+            self._conversation.wait_for(lambda: self._stopping)
+            if self._stopping:
+                self._drain()
+            self._close()
+        finally:
+            self._on_end()
+
+    def _drain(self) -> None:
+        logger.info("worker_draining")
+        conversation = self._conversation
+        conversation.drain()
+        conversation.wait_for(lambda: conversation.idle or self._hurried, self._grace_s)
+        running = conversation.running()
+        if running:
+            self._give_back(running)
+        conversation.wait_for(lambda: conversation.said_goodbye, self._patience(_FAREWELL_S))
+        if conversation.unacknowledged:
+            logger.warning("worker_unheard: the server has not acknowledged %d leases", conversation.unacknowledged)
+
+    def _give_back(self, running: list[LeaseKey]) -> None:
+        stopped = self._runner.interrupt(running)
+        self._conversation.wait_until_ended(stopped, self._patience(_UNWIND_S))
+        released = self._conversation.release_unfinished()
+        logger.warning("tasks_released: %d tasks did not finish within the grace period", released + len(stopped))
+
+    def _patience(self, seconds: float) -> float:
+        return _HURRIED_S if self._hurried else seconds
+
+    def _close(self) -> None:
+        self._conversation.close()
+        self._connection.close()
+        self._runner.close()
+        self._channel.close()
+        logger.info("worker_stopped")

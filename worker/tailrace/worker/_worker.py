@@ -1,0 +1,218 @@
+"""Worker: what a program declares its tasks with, and runs them by."""
+
+import contextlib
+import queue
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import ParamSpec, Self, TypeVar, overload
+
+from tailrace.client._retry_policy import RetryPolicy
+from tailrace.worker._runtime import Runtime
+from tailrace.worker._settings import DEFAULT_CONCURRENCY, DEFAULT_GRACE_PERIOD, WorkerSettings
+from tailrace.worker._task import ExecutorName, Task, TaskRegistry
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Worker:
+    """Runs tasks.
+
+    Declares them with ``@worker.task``; then either ``run()`` in a program that does nothing else, or ``start()`` and
+    ``stop()``, or ``with worker.running(): ...`` inside another one.
+    """
+
+    def __init__(
+        self,
+        queues: Sequence[str] = ("default",),
+        *,
+        address: str | None = None,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        name: str | None = None,
+        grace_period: timedelta = DEFAULT_GRACE_PERIOD,
+    ) -> None:
+        """Settle what the worker draws from; nothing is connected yet.
+
+        Args:
+            queues: Queues to draw from, most wanted first, 1 to 64. A worker must know every task type that its
+                queues carry: what it does not know fails there, and is tried again elsewhere or later.
+            address: The server, as HOST:PORT. None: TAILRACE_ADDRESS, else localhost:7440.
+            concurrency: Tasks at a time, coroutines and threads together; 1 to 10,000.
+            name: What operators know it by, at most 100 characters; None is the host's name. Every process adds what
+                makes it unique.
+            grace_period: How long running tasks may take to finish once the worker is told to stop.
+
+        Raises:
+            ValueError: A value is out of bounds.
+        """
+        self._settings = WorkerSettings(
+            queues=(queues,) if isinstance(queues, str) else tuple(queues),
+            address=address,
+            concurrency=concurrency,
+            name=name,
+            grace_period=grace_period,
+        )
+        self._registry = TaskRegistry()
+        self._lock = threading.Lock()
+        self._runtime: Runtime | None = None
+
+    @overload
+    def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
+
+    @overload
+    def task(
+        self,
+        /,
+        *,
+        name: str | None = None,
+        retry: RetryPolicy | None = None,
+        executor: ExecutorName | None = None,
+        queue: str | None = None,
+    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+
+    def task(
+        self,
+        function: Callable[P, R] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        retry: RetryPolicy | None = None,
+        executor: ExecutorName | None = None,
+        queue: str | None = None,
+    ) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
+        """Make a function a task of this worker. It can still be called as before.
+
+        Args:
+            function: The function, when used without parentheses.
+            name: The task type to submit it as; None is the function's own name.
+            retry: When its failed attempts are tried again, unless the submitter says; None is not at all.
+            executor: "asyncio" runs it on the worker's event loop, "thread" in a thread; None goes by whether it is a
+                coroutine function.
+            queue: The queue for submits that name none.
+
+        Raises:
+            ValueError: The name is no task type or is taken, or the function does not suit the executor.
+        """
+
+        def register(function: Callable[P, R]) -> Task[P, R]:
+            plain = function.function if isinstance(function, Task) else function
+            task = Task(plain, task_type=name, default_queue=queue, retry=retry, executor=executor)
+            self._registry.add(task)
+            return task
+
+        return register if function is None else register(function)
+
+    def run(
+        self, address: str | None = None, *, queues: Sequence[str] | None = None, concurrency: int | None = None
+    ) -> None:
+        """Work until SIGTERM or SIGINT, then drain and return.
+
+        Draining takes no more tasks, lets the running ones finish within the grace period and gives back those that
+        do not. A second signal ends the grace period at once and then raises SystemExit(128 + its number); a third
+        one has its default effect. A server that is away is waited for, however long.
+
+        In a thread other than the main one signals are left alone, and only stop() ends the run.
+
+        Args:
+            address: Instead of the worker's own.
+            queues: Instead of the worker's own.
+            concurrency: Instead of the worker's own.
+
+        Raises:
+            TailraceError: The server refuses this worker: ProtocolUnsupportedError, InvalidRequestError,
+                CallRefusedError.
+            RuntimeError: It is running already.
+        """
+        happenings: queue.SimpleQueue[int | None] = queue.SimpleQueue()  # its put() is safe in a signal handler
+        settings = self._settings_for(address, queues, concurrency)
+        with _signals_to(happenings.put) as restore_signals:
+            runtime = self._launch(settings, lambda: happenings.put(None))
+            if happenings.get() is not None:
+                runtime.stop()
+                second = happenings.get()
+                if second is not None:
+                    restore_signals()
+                    runtime.hurry()
+                    runtime.join()
+                    raise SystemExit(128 + second)
+        if runtime.refusal:
+            raise runtime.refusal
+
+    def start(self, address: str | None = None) -> None:
+        """Begin to work, in threads of its own, and return. While it is running already: no effect.
+
+        Whether the server can be reached shows later. If it refuses this worker, the logger "tailrace.worker" says so.
+        """
+        with contextlib.suppress(_AlreadyRunningError):
+            self._launch(self._settings_for(address))
+
+    def stop(self) -> None:
+        """Drain as run() does, and wait for the end. From any thread; again, or before the start: no effect."""
+        with self._lock:
+            runtime = self._runtime
+        if runtime:
+            runtime.stop()
+            runtime.join()
+
+    @contextlib.contextmanager
+    def running(self, address: str | None = None) -> Iterator[Self]:
+        """Work inside a with statement; its end drains.
+
+        Raises:
+            TailraceError: At the end: the server refused this worker.
+            RuntimeError: It is running already.
+        """
+        runtime = self._launch(self._settings_for(address))
+        try:
+            yield self
+        finally:
+            runtime.stop()
+            runtime.join()
+        if runtime.refusal:
+            raise runtime.refusal
+
+    def _settings_for(
+        self, address: str | None = None, queues: Sequence[str] | None = None, concurrency: int | None = None
+    ) -> WorkerSettings:
+        settings = self._settings
+        return replace(
+            settings,
+            address=address or settings.address,
+            queues=settings.queues if queues is None else tuple(queues),
+            concurrency=settings.concurrency if concurrency is None else concurrency,
+        )
+
+    def _launch(self, settings: WorkerSettings, on_end: Callable[[], None] = lambda: None) -> Runtime:
+        with self._lock:
+            if self._runtime and not self._runtime.ended:
+                raise _AlreadyRunningError("this worker is running already")
+            self._runtime = Runtime(settings, self._registry, on_end=on_end)
+            self._runtime.start()
+            return self._runtime
+
+
+class _AlreadyRunningError(RuntimeError):
+    pass
+
+
+@contextlib.contextmanager
+def _signals_to(tell: Callable[[int], None]) -> Iterator[Callable[[], None]]:
+    """Have signals told instead of obeyed, where this is the main thread. Yields what restores them early."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    previous = {number: signal.signal(number, lambda number, _: tell(number)) for number in _SIGNALS}
+
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    try:
+        yield restore
+    finally:
+        restore()
