@@ -90,7 +90,7 @@ def generic_handler(service: ServiceDescriptor, servicer: object, calls: OpenCal
 
 def _method_handler(
     method: MethodDescriptor, behavior: Callable[..., Any], calls: OpenCalls
-) -> grpc.RpcMethodHandler[Any, Any]:
+) -> "grpc.RpcMethodHandler[Any, Any]":
     name = f"{method.containing_service.full_name}/{method.name}"
     request_class = GetMessageClass(method.input_type)
     if method.client_streaming:
