@@ -1,0 +1,106 @@
+"""What has to be true of a Redis before it may hold tasks, and what a deployment agrees on when it is created."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from tailrace.server.store.redis.connection import RedisClient
+from tailrace.server.store.redis.errors import CallFailedError
+from tailrace.server.store.redis.keys import MAX_PARTITIONS, Keyspace
+
+OLDEST_VERSION = (6, 2)
+SCHEMA = 1
+DEFAULT_PARTITIONS = 1
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """What a Redis says of itself."""
+
+    version: str
+    has_append_only_file: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """What all server processes of a deployment share; fixed when its data was created."""
+
+    partitions: int
+    epoch: str
+    """Names this data: another value means that Redis came back with other data."""
+
+
+async def check_server(client: RedisClient) -> Server:
+    """Make sure that this Redis keeps what it is given.
+
+    Raises:
+        CallFailedError: It does not answer, or it must not be used.
+    """
+    info = _parse_info(await client.call("INFO"))
+    version = info.get("redis_version", "0")
+    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < OLDEST_VERSION:
+        raise _refusal(client, f"is version {version}; 6.2 or later is needed")
+    if info.get("cluster_enabled") == "1":
+        raise _refusal(client, "is a node of a cluster, which this release cannot use yet")
+    if info.get("role") == "slave":
+        raise _refusal(client, "is a replica; name its primary")
+    policy = info.get("maxmemory_policy", "noeviction")
+    if info.get("maxmemory", "0") != "0" and policy != "noeviction":
+        text = f"throws data away when its memory is full: set its maxmemory-policy from {policy} to noeviction"
+        raise _refusal(client, text)
+    server = Server(version=version, has_append_only_file=info.get("aof_enabled") == "1")
+    if not server.has_append_only_file:
+        logger.warning("store_not_durable", address=client.address, missing="appendonly yes")
+    return server
+
+
+async def join_deployment(client: RedisClient, keyspace: Keyspace, partitions: int | None) -> Deployment:
+    """Create the deployment, or join the one that is there.
+
+    Args:
+        client: How to reach Redis.
+        keyspace: The names of the deployment.
+        partitions: How many there have to be; None takes what is there, and 1 for a new deployment.
+
+    Raises:
+        CallFailedError: Redis does not answer, or its data has another number of partitions or another schema.
+    """
+    wanted: dict[str, str | int] = {
+        "partitions": partitions or DEFAULT_PARTITIONS,
+        "epoch": uuid.uuid4().hex,
+        "schema": SCHEMA,
+    }
+    for field, value in wanted.items():
+        await client.call("HSETNX", keyspace.meta, field, value)
+    pairs = await client.call("HGETALL", keyspace.meta)
+    meta = {field.decode(): value.decode() for field, value in zip(pairs[::2], pairs[1::2], strict=True)}
+    if int(meta["schema"]) != SCHEMA:
+        raise _refusal(client, f"holds data of schema {meta['schema']}; this release knows {SCHEMA}")
+    found = int(meta["partitions"])
+    if partitions is not None and found != partitions:
+        raise _refusal(client, f"holds data in {found} partitions, and {partitions} were asked for; that is fixed")
+    return Deployment(partitions=found, epoch=meta["epoch"])
+
+
+def checked_partitions(partitions: int | None) -> int | None:
+    """Return the number if it can be had.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    if partitions is not None and not 1 <= partitions <= MAX_PARTITIONS:
+        raise ValueError(f"partitions must be 1 to {MAX_PARTITIONS}, not {partitions}")
+    return partitions
+
+
+def _parse_info(reply: bytes) -> Mapping[str, str]:
+    lines = (line.partition(":") for line in reply.decode(errors="replace").splitlines())
+    return {name: value for name, colon, value in lines if colon}
+
+
+def _refusal(client: RedisClient, what: str) -> CallFailedError:
+    return CallFailedError(f"Redis at {client.address} {what}", may_have_run=False, is_passing=False)

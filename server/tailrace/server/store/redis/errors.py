@@ -1,0 +1,67 @@
+"""What Redis can answer instead of doing what it was asked, told apart by what it means for the caller.
+
+The one question that matters is whether the command may have been executed. It certainly was not where Redis refused it
+or was never reached; it may have been where the connection broke or the time ran out.
+"""
+
+import re
+
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+_REFUSALS: tuple[tuple[type[RedisError], str], ...] = (
+    (BusyLoadingError, "is still loading its data"),
+    (AuthenticationError, "refuses the user name or password"),
+    (NoPermissionError, "does not permit this user what the store needs"),
+    (OutOfMemoryError, "has reached its maxmemory and takes no writes"),
+    (ReadOnlyError, "is a read-only replica"),
+    (ClusterDownError, "says that its cluster is down"),
+    (MasterDownError, "has lost its primary"),
+)
+# Codes without a class of their own in redis-py. Redis 6.2 wraps what a script ran into, as "ERR ... -OOM ...".
+_REFUSAL_CODES = {
+    "BUSY": "is busy with somebody's script",
+    "MISCONF": "cannot save to its disk and takes no writes",
+    "NOREPLICAS": "has too few replicas to take writes",
+    "OOM": "has reached its maxmemory and takes no writes",
+    "READONLY": "is a read-only replica",
+}
+_CODE = re.compile(rf"(?:^|[ -])({'|'.join(_REFUSAL_CODES)})\b")
+
+
+class CallFailedError(Exception):
+    """A call of Redis brought no answer that can be used; the text is for people and holds no credentials."""
+
+    def __init__(self, message: str, *, may_have_run: bool, is_passing: bool = True) -> None:
+        super().__init__(message)
+        self.may_have_run = may_have_run
+        self.is_passing = is_passing
+        """Whether waiting may help; False where somebody has to mend the configuration."""
+
+
+def call_failed(address: str, error: Exception, *, was_sent: bool) -> CallFailedError | None:
+    """Describe why a call failed; None for an error that says that the store itself is wrong, such as WRONGTYPE."""
+    for kind, what in _REFUSALS:
+        if isinstance(error, kind):
+            is_passing = not isinstance(error, AuthenticationError | NoPermissionError)
+            return CallFailedError(f"Redis at {address} {what}", may_have_run=False, is_passing=is_passing)
+    if isinstance(error, ResponseError):
+        code = _CODE.search(str(error))
+        return code and CallFailedError(f"Redis at {address} {_REFUSAL_CODES[code[1]]}", may_have_run=False)
+    if isinstance(error, RedisTimeoutError | TimeoutError):
+        return CallFailedError(f"Redis at {address} did not answer in time", may_have_run=was_sent)
+    if isinstance(error, RedisConnectionError | OSError):
+        what = f"the connection to Redis at {address} broke" if was_sent else f"Redis at {address} cannot be reached"
+        return CallFailedError(what, may_have_run=was_sent)
+    return None

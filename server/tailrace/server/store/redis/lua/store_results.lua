@@ -1,0 +1,63 @@
+-- End attempts. One that was never started counts as started and ended; a failure is retried as the policy says.
+-- KEYS, ARGV 1 to 3: see _prelude.lua. Then for each: id, lease token (12 bytes), payload (the result of a SUCCESS, else
+--   the failure), failure type, and "state has_payload", in case of a FAILURE followed by
+--   " is_non_retryable next_retry_delay_ms jitter", where "-" leaves the delay to the policy, and the policy that holds
+--   where the submitter gave none: " max_attempts initial_backoff_ms max_backoff_ms backoff_multiplier"
+-- Returns {outcomes, queues that got tasks}; an outcome is "stored" and outcome_line and whether the result was kept (1,
+--   0), or "duplicate" and the state that the first one led to, or nil where the token is not the current one.
+local JITTER_STEPS = 65535
+
+local function is_retryable_type(task, failure_type)
+  local types = task.has_types and redis.call('GET', key('n', task.id)) or ''
+  local at = 1
+  while at <= #types do
+    local one
+    one, at = struct.unpack('>I4c0', types, at)
+    if one == failure_type then return false end
+  end
+  return true
+end
+
+-- Multiplied step by step, so that it rounds as in domain/retry.py.
+local function backoff_ms(policy, failed_attempts, jitter)
+  local backoff = math.min(policy.initial_backoff_ms, policy.max_backoff_ms)
+  for _ = 2, failed_attempts do
+    if backoff >= policy.max_backoff_ms or policy.backoff_multiplier <= 1 then break end
+    backoff = math.min(backoff * policy.backoff_multiplier, policy.max_backoff_ms)
+  end
+  return math.floor(backoff * (0.5 + 0.5 * jitter / JITTER_STEPS))
+end
+
+local function fail(task, failure, failure_type, words)
+  transition(task, {failed_attempts = task.failed_attempts + 1, lost_leases = 0, releases = 0})
+  local policy = task
+  if not task.max_attempts then
+    policy = {
+      max_attempts = tonumber(words[6]), initial_backoff_ms = tonumber(words[7]),
+      max_backoff_ms = tonumber(words[8]), backoff_multiplier = tonumber(words[9]),
+    }
+  end
+  local is_final = words[3] == '1' or task.failed_attempts >= policy.max_attempts
+  if is_final or not is_retryable_type(task, failure_type) then return finish(task, 'FAILURE', failure) end
+  local delay_ms = tonumber(words[4]) or backoff_ms(policy, task.failed_attempts, tonumber(words[5]))
+  retry(task, failure, delay_ms, false)
+end
+
+local function store(task, token, payload, failure_type, words)
+  if not task then return false end
+  if task.ended_state and task.ended_token == token then return 'duplicate ' .. task.ended_state end
+  if not holds(task, token) then return false end
+  payload = words[2] == '1' and payload
+  if task.state ~= 'STARTED' then start(task) end
+  if words[1] == 'FAILURE' then fail(task, payload, failure_type, words) else finish(task, words[1], payload) end
+  transition(task, {ended_token = token, ended_state = task.state})
+  return 'stored ' .. outcome_line(task) .. ' ' .. (task.result_ttl_ms > 0 and 1 or 0)
+end
+
+local outcomes = {}
+for i = 4, #ARGV, 5 do
+  local words = split(ARGV[i + 4])
+  outcomes[#outcomes + 1] = store(find(ARGV[i]), ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], words)
+end
+local ready = commit()
+return {outcomes, ready}

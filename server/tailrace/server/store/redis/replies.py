@@ -1,0 +1,167 @@
+"""What the scripts answer: one function for each that turns its reply into values of the Store protocol.
+
+Beside its value a reply brings changes for whoever listens in this process; Redis tells the other processes itself.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from tailrace.server.domain.lease import AttemptEnd, lease_token
+from tailrace.server.domain.task import Place, TaskSnapshot, TaskState
+from tailrace.server.store.base import (
+    Change,
+    Delivery,
+    Leased,
+    LeaseRequest,
+    QueueReady,
+    ResultStored,
+    Submitted,
+    TaskChanged,
+    Tick,
+)
+
+T = TypeVar("T")
+_STATES = {state.encode(): state for state in TaskState}
+_PLACES = {place.encode(): place for place in Place}
+_NONE = b"-"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Generic[T]):
+    """What a call brought."""
+
+    value: T
+    changes: Sequence[Change] = ()
+
+
+def task_changed(line: bytes) -> TaskChanged:
+    """Parse ``id revision done``, the line in which scripts and notifications speak of a task's new revision."""
+    task_id, _, is_done = line.split(b" ")
+    return TaskChanged(task_id=task_id.decode(), is_done=is_done == b"1")
+
+
+def parse_submitted(task_ids: Sequence[str], reply: Any) -> Reply[list[Submitted]]:
+    """From ``submit_tasks``."""
+    outcomes, ready = reply
+    submitted, changes = [], _ready(ready)
+    for task_id, line in zip(task_ids, outcomes, strict=True):
+        outcome, _, rest = line.partition(b" ")
+        snapshot = _snapshot(task_id, rest.split(b" "))
+        is_created = outcome == b"created"
+        submitted.append(Submitted(snapshot=snapshot, is_created=is_created, is_conflict=outcome == b"conflict"))
+        if is_created:
+            changes.append(TaskChanged(task_id=task_id, snapshot=snapshot, is_done=False))
+    return Reply(submitted, changes)
+
+
+def parse_snapshots(task_ids: Sequence[str], reply: Any) -> Reply[list[TaskSnapshot | None]]:
+    """From ``read_tasks`` and ``register_waits``."""
+    items = zip(task_ids, reply[::2], reply[1::2], strict=True)
+    return Reply([line and _snapshot(task_id, line.split(b" "), payload) for task_id, line, payload in items])
+
+
+def parse_leased(request: LeaseRequest, reply: Any) -> Reply[Leased]:
+    """From ``lease_tasks``."""
+    items, is_drained = reply
+    deliveries, changes = [], []
+    for nonce, line, payload, last_failure in zip(request.nonces, items[::3], items[1::3], items[2::3], strict=False):
+        task_id, *numbers = line.split(b" ")
+        delivery_count, attempt, lease_ms, lease_expire_ms, create_ms, revision, update_ms = map(int, numbers)
+        delivery = Delivery(
+            task_id=task_id.decode(),
+            lease_token=lease_token(delivery_count, nonce),
+            request=payload,
+            attempt=attempt,
+            lease_ms=lease_ms,
+            lease_expire_ms=lease_expire_ms,
+            create_ms=create_ms,
+            last_failure=last_failure,
+        )
+        deliveries.append(delivery)
+        if request.start_immediately:
+            changes.append(_started(delivery, revision=revision, update_ms=update_ms))
+    return Reply(Leased(deliveries=tuple(deliveries), is_drained=is_drained == 1), changes)
+
+
+def parse_beats(reply: Any) -> Reply[list[int | None]]:
+    """From ``beat_leases``."""
+    expiries, changed = reply
+    return Reply(expiries, _changed(changed))
+
+
+def parse_results(ends: Sequence[AttemptEnd], reply: Any) -> Reply[list[ResultStored | None]]:
+    """From ``store_results``. The new outcomes are put together from what was sent: nobody has to read them."""
+    outcomes, ready = reply
+    stored: list[ResultStored | None] = []
+    changes = _ready(ready)
+    for end, line in zip(ends, outcomes, strict=True):
+        if line is None:
+            stored.append(None)
+            continue
+        outcome, *words = line.split(b" ")
+        is_duplicate = outcome == b"duplicate"
+        state = _STATES[words[0]]
+        stored.append(ResultStored(state=state, is_duplicate=is_duplicate))
+        snapshot = None if is_duplicate else _ended(end, words)
+        changes.append(TaskChanged(task_id=end.task_id, snapshot=snapshot, is_done=state.is_done))
+    return Reply(stored, changes)
+
+
+def parse_released(reply: Any) -> Reply[list[bool]]:
+    """From ``release_leases``."""
+    releases, ready, changed = reply
+    return Reply([release == 1 for release in releases], [*_ready(ready), *_changed(changed)])
+
+
+def parse_tick(reply: Any) -> Reply[Tick]:
+    """From ``reap_leases``, ``promote_due`` and ``expire_done``, which leave out at the end what they never bring."""
+    count, next_due_ms, ready, changed = [*reply, [], []][:4]
+    return Reply(Tick(count=count, next_due_ms=next_due_ms), [*_ready(ready), *_changed(changed)])
+
+
+def _ready(queues: Iterable[bytes]) -> list[Change]:
+    return [QueueReady(queue.decode()) for queue in queues]
+
+
+def _changed(lines: Iterable[bytes]) -> list[Change]:
+    return [task_changed(line) for line in lines]
+
+
+def _snapshot(task_id: str, words: Sequence[bytes], payload: bytes | None = None) -> TaskSnapshot:
+    """Put an outcome together: the words of ``outcome_line`` and the payload that goes with the state."""
+    state, place, revision, attempt, update_ms, expire_ms = words
+    task_state = _STATES[state]
+    is_success = task_state is TaskState.SUCCESS
+    return TaskSnapshot(
+        task_id=task_id,
+        state=task_state,
+        place=_PLACES[place],
+        revision=int(revision),
+        attempt=int(attempt),
+        update_ms=int(update_ms),
+        expire_ms=None if expire_ms == _NONE else int(expire_ms),
+        result=payload if is_success else None,
+        failure=payload if task_state.is_done and not is_success else None,
+        last_failure=None if task_state.is_done else payload,
+    )
+
+
+def _ended(end: AttemptEnd, words: Sequence[bytes]) -> TaskSnapshot:
+    *line, is_kept = words
+    is_success = end.state is TaskState.SUCCESS
+    result = end.result if is_kept == b"1" else None
+    return _snapshot(end.task_id, line, result if is_success else end.failure)
+
+
+def _started(delivery: Delivery, *, revision: int, update_ms: int) -> TaskChanged:
+    snapshot = TaskSnapshot(
+        task_id=delivery.task_id,
+        state=TaskState.STARTED,
+        place=Place.LEASE,
+        revision=revision,
+        attempt=delivery.attempt,
+        update_ms=update_ms,
+        last_failure=delivery.last_failure,
+    )
+    return TaskChanged(task_id=delivery.task_id, snapshot=snapshot, is_done=False)
