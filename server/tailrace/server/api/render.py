@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from tailrace.server.api.status import code_and_reason
+from tailrace.server.api.status import code_and_reason, message_of
 from tailrace.server.domain.errors import TailraceError
 from tailrace.server.domain.lease import DELIVERY_LEASE_MS
 from tailrace.server.domain.task import Place, TaskSnapshot, TaskState
@@ -67,7 +67,7 @@ def item_error(error: TailraceError) -> task_pb2.ItemError:
     """Render what a call with only this item would have answered."""
     code, reason = code_and_reason(error)
     number: int = code.value[0]
-    return task_pb2.ItemError(code=number, reason=reason, message=str(error), metadata=error.metadata)
+    return task_pb2.ItemError(code=number, reason=reason, message=message_of(error), metadata=error.metadata)
 
 
 def timestamp(time_ms: int) -> Timestamp:

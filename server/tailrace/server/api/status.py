@@ -5,7 +5,7 @@ Every status that is not OK carries one google.rpc.ErrorInfo, and its reason aga
 larger ones, and with them the status.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -17,7 +17,10 @@ from tailrace.server.domain import errors
 
 DOMAIN = "tailrace.dev"
 MAX_MESSAGE_CHARS = 512
-MAX_DESCRIPTION_CHARS = 160
+MAX_VIOLATIONS = 10
+MAX_VIOLATION_CHARS = 160
+MAX_BAD_REQUEST_BYTES = 1_300
+"""What is left of 4 KiB beside the message (it travels twice) and the other trailers, binary ones being in base64."""
 RETRY_DELAY_MS = 200
 
 TABLE: Mapping[type[errors.TailraceError], tuple[grpc.StatusCode, str]] = {
@@ -46,11 +49,7 @@ def trailers_of(error: errors.TailraceError) -> Trailers:
     status = Status(code=code.value[0], message=message_of(error))
     _add_detail(status, ErrorInfo(reason=reason, domain=DOMAIN, metadata=error.metadata))
     if isinstance(error, errors.InvalidRequestError):
-        violations = [
-            BadRequest.FieldViolation(field=v.field[:MAX_DESCRIPTION_CHARS], description=_short(v.description))
-            for v in error.violations
-        ]
-        _add_detail(status, BadRequest(field_violations=violations))
+        _add_detail(status, _bad_request(error.violations))
     trailers: list[tuple[str, str | bytes]] = [("tailrace-reason", reason)]
     if code is grpc.StatusCode.UNAVAILABLE:
         _add_detail(status, RetryInfo(retry_delay=Duration(nanos=RETRY_DELAY_MS * 1_000_000)))
@@ -61,8 +60,8 @@ def trailers_of(error: errors.TailraceError) -> Trailers:
 
 
 def message_of(error: errors.TailraceError) -> str:
-    """Give the text of a status, cut to what surely fits."""
-    text = str(error)
+    """Give the text of a status: cut to what surely fits, and in ASCII, as other characters take nine bytes each."""
+    text = str(error).encode("ascii", errors="replace").decode()
     return text if len(text) <= MAX_MESSAGE_CHARS else text[: MAX_MESSAGE_CHARS - 3] + "..."
 
 
@@ -79,5 +78,14 @@ def _add_detail(status: Status, detail: ErrorInfo | BadRequest | RetryInfo) -> N
     status.details.append(packed)
 
 
-def _short(text: str) -> str:
-    return text[:MAX_DESCRIPTION_CHARS]
+def _bad_request(violations: Sequence[errors.FieldViolation]) -> BadRequest:
+    """Name the first ten fields at fault, as far as there is room."""
+    named = BadRequest()
+    for violation in violations[:MAX_VIOLATIONS]:
+        named.field_violations.add(
+            field=violation.field[:MAX_VIOLATION_CHARS], description=violation.description[:MAX_VIOLATION_CHARS]
+        )
+        if named.ByteSize() > MAX_BAD_REQUEST_BYTES:
+            del named.field_violations[-1]
+            break
+    return named
