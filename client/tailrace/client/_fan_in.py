@@ -5,7 +5,7 @@ stream at a time.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from queue import Empty, Queue
 from typing import Final, Protocol, TypeVar
 
@@ -66,7 +66,7 @@ class _End:
     pass
 
 
-def fan_in(sources: Sequence[Iterator[ItemT]], stop: Stop) -> Iterator[ItemT]:
+def fan_in(sources: Sequence[Iterator[ItemT]], stop: Stop) -> Generator[ItemT, None, None]:
     """Yield what the sources yield; raise what the first of them raises.
 
     Each source is iterated in a thread of its own. When the caller has had enough, ``stop`` is set and the threads are

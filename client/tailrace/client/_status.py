@@ -1,8 +1,8 @@
 """How a call ended, told apart from the gRPC flavour that carried it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import cast
 
 import grpc
 
@@ -27,20 +27,14 @@ class CallStatus:
     trailers: Mapping[str, str] = field(default_factory=dict)
 
 
-class _EndedCall(Protocol):
-    # What grpc's synchronous errors and grpc.aio's have in common, though no class of theirs says so.
-    def code(self) -> grpc.StatusCode: ...
-    def details(self) -> str | None: ...
-    def trailing_metadata(self) -> object: ...
-
-
 def status_of(error: grpc.RpcError) -> CallStatus:
     """Read the status from what either gRPC stack raised."""
-    call = cast("_EndedCall", error)
-    trailers = _text_trailers(call.trailing_metadata())
+    # None when the call never left this process; values of "-bin" keys are bytes.
+    pairs = cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ())
+    trailers = {key: value for key, value in pairs if isinstance(value, str)}
     return CallStatus(
-        code=call.code(),
-        message=call.details() or "",
+        code=error.code(),
+        message=error.details() or "",
         reason=trailers.get(REASON_TRAILER, ""),
         pushback_ms=_integer(trailers.get(PUSHBACK_TRAILER)),
         trailers=trailers,
@@ -51,12 +45,6 @@ def status_of_item(error: ItemError) -> CallStatus:
     """Read the status from the answer to one item of a batch."""
     code = _CODES.get(error.code, grpc.StatusCode.UNKNOWN)
     return CallStatus(code=code, message=error.message, reason=error.reason)
-
-
-def _text_trailers(metadata: object) -> dict[str, str]:
-    # Pairs in both stacks, None when the call never left this process; values of "-bin" keys are bytes.
-    pairs = cast("tuple[tuple[str, str | bytes], ...]", metadata or ())
-    return {key: value for key, value in pairs if isinstance(value, str)}
 
 
 def _integer(text: str | None) -> int | None:

@@ -1,7 +1,7 @@
 """The calls of the synchronous client: its channels, and the loops that repeat calls and resume streams."""
 
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -83,7 +83,7 @@ class SyncCalls:
             errors |= chunk.errors
         return errors
 
-    def follow(self, task_ids: Sequence[str], timeout_s: float | None) -> Iterator[Finished]:
+    def follow(self, task_ids: Sequence[str], timeout_s: float | None) -> Generator[Finished, None, None]:
         """Yield each task as it is done or found unknown, for as long as it takes or the time allows.
 
         Raises:
@@ -118,7 +118,7 @@ class SyncCalls:
         except grpc.RpcError as error:
             return self._status_of(error)
 
-    def _follow(self, wait: Wait, stop: Stop) -> Iterator[Finished]:
+    def _follow(self, wait: Wait, stop: Stop) -> Generator[Finished, None, None]:
         while not wait.is_over() and not stop.is_set():
             status = yield from self._follow_stream(wait, stop)
             if not wait.is_over() and not stop.is_set():
