@@ -148,15 +148,17 @@ async def _parse_each(request_class: type[Request], raws: AsyncIterator[bytes]) 
 
 
 def parse(request_class: type[Request], raw: bytes) -> Request:
-    """Parse a request.
+    """Parse a request, without the fields that this server does not know: no limit holds for them.
 
     Raises:
         InvalidRequestError: The bytes are no such message.
     """
     try:
-        return request_class.FromString(raw)
+        request = request_class.FromString(raw)
     except DecodeError:
         raise invalid("request", f"is not a {request_class.DESCRIPTOR.full_name}") from None
+    request.DiscardUnknownFields()
+    return request
 
 
 Answer = TypeVar("Answer")

@@ -46,7 +46,7 @@ def span_ms(
         violations.add(field, "is not a valid Duration")
         return minimum_ms
     value_ms = span.seconds * 1_000 + -(-span.nanos // NANOS_PER_MS)
-    if value_ms < minimum_ms:
+    if span.seconds * 1_000 * NANOS_PER_MS + span.nanos < minimum_ms * NANOS_PER_MS:
         violations.add(field, f"must be at least {_seconds(minimum_ms)}")
         return minimum_ms
     if maximum_ms is not None and value_ms > maximum_ms:
