@@ -3,7 +3,7 @@
 Modules whose names begin with an underscore are no part of the API.
 """
 
-from tailrace.client._retry_policy import RetryPolicy
+from tailrace.client import RetryPolicy
 from tailrace.worker._context import CurrentTask, current_task
 from tailrace.worker._task import Task
 from tailrace.worker._worker import Worker

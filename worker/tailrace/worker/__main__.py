@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from tailrace.client._errors import TailraceError
+from tailrace.client import TailraceError
 from tailrace.worker._context import current_task
 from tailrace.worker._worker import Worker
 

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from tailrace.client._errors import PayloadError
+from tailrace.client import PayloadError
 from tailrace.client._payload import decode_arguments, encode_value
 from tailrace.v1 import task_pb2
 from tailrace.v1 import worker_service_pb2 as wire

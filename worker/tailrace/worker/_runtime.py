@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import grpc
 
+from tailrace.client import TailraceError
 from tailrace.client._channel import stream_channel_options
-from tailrace.client._errors import TailraceError
 from tailrace.client._retry import CALL_BACKOFF
 from tailrace.v1.worker_service_pb2_grpc import WorkerServiceStub
 from tailrace.worker._connection import Connection

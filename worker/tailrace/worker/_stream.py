@@ -14,7 +14,7 @@ from typing import Protocol
 
 import grpc
 
-from tailrace.client._errors import ProtocolUnsupportedError
+from tailrace.client import ProtocolUnsupportedError
 from tailrace.client._status import CallStatus, status_of
 from tailrace.v1 import worker_service_pb2 as wire
 from tailrace.v1.worker_service_pb2_grpc import WorkerServiceStub

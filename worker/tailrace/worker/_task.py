@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Generic, Literal, ParamSpec, TypeVar
 
-from tailrace.client._retry_policy import RetryPolicy
+from tailrace.client import RetryPolicy
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import ParamSpec, Self, TypeVar, overload
 
-from tailrace.client._retry_policy import RetryPolicy
+from tailrace.client import RetryPolicy
 from tailrace.worker._runtime import Runtime
 from tailrace.worker._settings import DEFAULT_CONCURRENCY, DEFAULT_GRACE_PERIOD, WorkerSettings
 from tailrace.worker._task import ExecutorName, Task, TaskRegistry
