@@ -6,6 +6,7 @@ from typing import TypeVar
 from tailrace.server.api import render
 from tailrace.server.api.parse_work import parse_attempt_result, parse_beat, parse_release
 from tailrace.server.coordinator.coordinator import Coordinator
+from tailrace.server.domain import limits
 from tailrace.server.domain.errors import LeaseLostError, TailraceError
 from tailrace.server.domain.lease import AttemptEnd
 from tailrace.server.store.base import ResultStored
@@ -27,20 +28,19 @@ class Attempts:
         """Extend leases and start attempts."""
         parsed = [_parsed(parse_beat, beat) for beat in beats]
         outcomes = _merge(parsed, await self._coordinator.heartbeat(_valid(parsed)))
-        return [_lease_status(beat.lease, outcome) for beat, outcome in zip(beats, outcomes, strict=True)]
+        return [_lease_status(_echo(beat.lease), outcome) for beat, outcome in zip(beats, outcomes, strict=True)]
 
     async def end(self, results: Sequence[pb.AttemptResult]) -> list[pb.AttemptResultAck]:
         """End attempts."""
-        refs = [(result.lease.task_id, result.lease.lease_token) for result in results]
         parsed = [_parsed(self._parse_result(f"results[{index}]"), result) for index, result in enumerate(results)]
         outcomes = _merge(parsed, await self._coordinator.store_results(_valid(parsed)))
-        return [_ack(ref, outcome) for ref, outcome in zip(refs, outcomes, strict=True)]
+        return [_ack(_echo(result.lease), outcome) for result, outcome in zip(results, outcomes, strict=True)]
 
     async def release(self, leases: Sequence[pb.LeaseRef], delay_ms: int) -> list[pb.ReleaseItem]:
         """Give leases back."""
         parsed = [_parsed(lambda lease: parse_release(lease, delay_ms), lease) for lease in leases]
         outcomes = _merge(parsed, await self._coordinator.release(_valid(parsed)))
-        return [_release_item(lease, outcome) for lease, outcome in zip(leases, outcomes, strict=True)]
+        return [_release_item(_echo(lease), outcome) for lease, outcome in zip(leases, outcomes, strict=True)]
 
     def _parse_result(self, path: str) -> Callable[[pb.AttemptResult], AttemptEnd]:
         return lambda result: parse_attempt_result(result, max_payload_bytes=self._max_payload_bytes, path=path)
@@ -63,8 +63,13 @@ def _merge(parsed: Sequence[Item | TailraceError], outcomes: Sequence[Outcome]) 
     return [item if isinstance(item, TailraceError) else next(remaining) for item in parsed]
 
 
-def _lease_status(lease: pb.LeaseRef, outcome: int | TailraceError) -> pb.LeaseStatus:
-    status = pb.LeaseStatus(task_id=lease.task_id, lease_token=lease.lease_token)
+def _echo(lease: pb.LeaseRef) -> tuple[str, bytes]:
+    """Repeat which lease is meant, cut to what a lease can have, so that no answer grows with what was asked."""
+    return lease.task_id[: limits.MAX_ECHO_CHARS], lease.lease_token[: limits.MAX_LEASE_TOKEN_BYTES]
+
+
+def _lease_status(ref: tuple[str, bytes], outcome: int | TailraceError) -> pb.LeaseStatus:
+    status = pb.LeaseStatus(task_id=ref[0], lease_token=ref[1])
     if isinstance(outcome, int):
         status.held = True
         status.expire_time.CopyFrom(render.timestamp(outcome))
@@ -83,8 +88,8 @@ def _ack(ref: tuple[str, bytes], outcome: ResultStored | TailraceError) -> pb.At
     return ack
 
 
-def _release_item(lease: pb.LeaseRef, error: TailraceError | None) -> pb.ReleaseItem:
-    item = pb.ReleaseItem(task_id=lease.task_id, lease_token=lease.lease_token)
+def _release_item(ref: tuple[str, bytes], error: TailraceError | None) -> pb.ReleaseItem:
+    item = pb.ReleaseItem(task_id=ref[0], lease_token=ref[1])
     if error is not None:
         item.error.CopyFrom(render.item_error(error))
     return item

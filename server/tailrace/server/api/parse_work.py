@@ -58,7 +58,7 @@ def parse_beat(beat: worker_service_pb2.LeaseBeat) -> Beat:
     """Read a sign of life.
 
     Raises:
-        LeaseLostError: It names no possible task.
+        LeaseLostError: It names no possible lease.
     """
     _check_ref(beat.lease)
     return Beat(task_id=beat.lease.task_id, lease_token=beat.lease.lease_token, is_waiting=beat.waiting)
@@ -68,7 +68,7 @@ def parse_release(lease: worker_service_pb2.LeaseRef, delay_ms: int) -> Release:
     """Read a lease given back.
 
     Raises:
-        LeaseLostError: It names no possible task.
+        LeaseLostError: It names no possible lease.
     """
     _check_ref(lease)
     return Release(task_id=lease.task_id, lease_token=lease.lease_token, delay_ms=delay_ms)
@@ -95,7 +95,7 @@ def parse_attempt_result(result: worker_service_pb2.AttemptResult, *, max_payloa
 
     Raises:
         InvalidRequestError: Fields are missing or malformed.
-        LeaseLostError: It names no possible task.
+        LeaseLostError: It names no possible lease.
     """
     _check_ref(result.lease)
     outcome = result.WhichOneof("outcome")
@@ -221,5 +221,5 @@ def _cut_middle(text: str, max_bytes: int) -> str:
 
 
 def _check_ref(lease: worker_service_pb2.LeaseRef) -> None:
-    if not is_task_id(lease.task_id):
-        raise LeaseLostError(lease.task_id[:128])
+    if not is_task_id(lease.task_id) or len(lease.lease_token) > limits.MAX_LEASE_TOKEN_BYTES:
+        raise LeaseLostError(lease.task_id[: limits.MAX_ECHO_CHARS])
