@@ -106,8 +106,9 @@ class Subscription:
         size_bytes = 0
         while self._changed and size_bytes < FILL_MESSAGE_BYTES:
             task_id = next(iter(self._changed))
-            snapshot = await self._waiting.current(task_id)
-            self._changed.pop(task_id, None)
+            # Taken off before it is looked at: what changes meanwhile puts it back.
+            del self._changed[task_id]
+            snapshot = await self._current(task_id)
             if snapshot is None:
                 self._forget(task_id)
                 continue
@@ -143,6 +144,13 @@ class Subscription:
     def wants_unfinished(self) -> bool:
         """Tell whether changes that do not end a task matter to this caller."""
         return not self._done_only or bool(self._unanswered)
+
+    async def _current(self, task_id: str) -> TaskSnapshot | None:
+        try:
+            return await self._waiting.current(task_id)
+        except BaseException:
+            self._changed[task_id] = None
+            raise
 
     def _told(self, snapshot: TaskSnapshot) -> None:
         self._seen_revisions[snapshot.task_id] = snapshot.revision
