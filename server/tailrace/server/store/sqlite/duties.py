@@ -1,0 +1,63 @@
+"""What maintenance asks of the store: some at a time of what has become due."""
+
+from tailrace.server.domain import lease, task
+from tailrace.server.store.base import REAP_GAP_MS, REAP_GRACE_MS, Tick
+from tailrace.server.store.sqlite import statements
+from tailrace.server.store.sqlite.records import Records, delete_rows
+
+
+def reap_leases(records: Records, limit: int, failure: bytes) -> Tick:
+    """See Store.reap_leases."""
+    grace_ms = _grace_ms(records)
+    if grace_ms > 0:
+        has_leases = _until_next(records, statements.NEXT_LEASE) is not None
+        return Tick(count=0, next_due_ms=grace_ms if has_leases else None)
+    task_ids = _due_ids(records, statements.EXPIRED_LEASES, limit)
+    records.load(task_ids)
+    for task_id in task_ids:
+        record = records.get(task_id)
+        if record is not None:
+            records.put(lease.lose(record, failure=failure, now_ms=records.now_ms), to_head=True)
+    records.write()
+    return Tick(count=len(task_ids), next_due_ms=_until_next(records, statements.NEXT_LEASE))
+
+
+def _grace_ms(records: Records) -> int:
+    """Note that leases are looked after now, and tell how much longer lost ones are left alone."""
+    values = (records.partition,)
+    guard = records.connection.execute(statements.READ_REAP_GUARD, values).fetchone()
+    last_reap_ms, grace_until_ms = (records.now_ms, 0) if guard is None else guard
+    if records.now_ms - last_reap_ms > REAP_GAP_MS or records.now_ms < last_reap_ms:
+        grace_until_ms = records.now_ms + REAP_GRACE_MS
+    records.connection.execute(statements.WRITE_REAP_GUARD, (records.partition, records.now_ms, grace_until_ms))
+    return max(0, grace_until_ms - records.now_ms)
+
+
+def promote_due(records: Records, limit: int) -> Tick:
+    """See Store.promote_due."""
+    task_ids = _due_ids(records, statements.DUE, limit)
+    records.load(task_ids)
+    for task_id in task_ids:
+        record = records.get(task_id)
+        if record is not None:
+            records.put(task.wait_until_due(record, 0, now_ms=records.now_ms))
+    records.write()
+    return Tick(count=len(task_ids), next_due_ms=_until_next(records, statements.NEXT_DUE))
+
+
+def expire_done(records: Records, limit: int) -> Tick:
+    """See Store.expire_done."""
+    values = (records.partition, records.now_ms, limit)
+    seqs = [seq for (seq,) in records.connection.execute(statements.OVER, values)]
+    delete_rows(records.connection, seqs)
+    return Tick(count=len(seqs), next_due_ms=_until_next(records, statements.NEXT_OVER))
+
+
+def _due_ids(records: Records, statement: str, limit: int) -> list[str]:
+    values = (records.partition, records.now_ms, limit)
+    return [task_id for (task_id,) in records.connection.execute(statement, values)]
+
+
+def _until_next(records: Records, statement: str) -> int | None:
+    (next_ms,) = records.connection.execute(statement, (records.partition,)).fetchone()
+    return None if next_ms is None else max(0, next_ms - records.now_ms)

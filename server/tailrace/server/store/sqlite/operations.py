@@ -1,0 +1,153 @@
+"""What callers ask of the store, as the rules of ``domain`` applied to records in the order of the items."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tailrace.server.domain import lease, task
+from tailrace.server.domain.lease import AttemptEnd
+from tailrace.server.domain.task import Submission, TaskRecord, TaskSnapshot, TaskState, snapshot_of
+from tailrace.server.store.base import (
+    MAX_CALL_BYTES,
+    Beat,
+    Delivery,
+    Leased,
+    LeaseRequest,
+    Release,
+    ResultStored,
+    Submitted,
+)
+from tailrace.server.store.sqlite import statements
+from tailrace.server.store.sqlite.records import Records
+
+
+def submit_tasks(records: Records, submissions: Sequence[Submission]) -> list[Submitted]:
+    """See Store.submit_tasks."""
+    records.load(submission.task_id for submission in submissions)
+    return [_submit(records, submission) for submission in submissions]
+
+
+def _submit(records: Records, submission: Submission) -> Submitted:
+    existing = records.get(submission.task_id)
+    if existing is None:
+        accepted = task.accept(submission, now_ms=records.now_ms)
+        records.create(accepted)
+        return Submitted(snapshot=snapshot_of(accepted), is_created=True)
+    is_same = existing.fingerprint == submission.fingerprint
+    snapshot = replace(snapshot_of(existing), result=None, failure=None, last_failure=None)
+    return Submitted(snapshot=snapshot, is_created=False, is_conflict=not is_same and not submission.return_existing)
+
+
+def read_tasks(records: Records, task_ids: Sequence[str]) -> list[TaskSnapshot | None]:
+    """See Store.read_tasks."""
+    records.load(task_ids)
+    found = [records.get(task_id) for task_id in task_ids]
+    return [None if record is None else snapshot_of(record) for record in found]
+
+
+def lease_tasks(records: Records, request: LeaseRequest) -> Leased:
+    """See Store.lease_tasks."""
+    chosen = _choose(records, request)
+    records.load(chosen, with_requests=True)
+    deliveries = tuple(
+        _deliver(records, task_id, nonce, start_immediately=request.start_immediately)
+        for task_id, nonce in zip(chosen, request.nonces, strict=False)
+    )
+    records.write()
+    has_more = any(
+        records.connection.execute(statements.HAS_READY, (records.partition, queue)).fetchone()[0]
+        for queue in request.queues
+    )
+    return Leased(deliveries=deliveries, is_drained=not has_more)
+
+
+def _choose(records: Records, request: LeaseRequest) -> list[str]:
+    chosen: list[str] = []
+    size_bytes = 0
+    for queue in dict.fromkeys(request.queues):
+        room = len(request.nonces) - len(chosen)
+        ready = records.connection.execute(statements.READY, (records.partition, queue, room)).fetchall()
+        for task_id, request_bytes in ready:
+            chosen.append(task_id)
+            size_bytes += request_bytes
+            if size_bytes >= MAX_CALL_BYTES:
+                return chosen
+    return chosen
+
+
+def _deliver(records: Records, task_id: str, nonce: bytes, *, start_immediately: bool) -> Delivery:
+    ready = _known(records, task_id)
+    delivered = lease.deliver(ready, nonce=nonce, start_immediately=start_immediately, now_ms=records.now_ms)
+    records.put(delivered)
+    if delivered.lease_token is None or delivered.lease_expire_ms is None:
+        raise AssertionError("a delivered task has a lease")
+    return Delivery(
+        task_id=task_id,
+        lease_token=delivered.lease_token,
+        request=delivered.request,
+        attempt=delivered.attempt if start_immediately else delivered.attempt + 1,
+        lease_ms=delivered.lease_ms,
+        lease_expire_ms=delivered.lease_expire_ms,
+        create_ms=delivered.create_ms,
+        last_failure=delivered.last_failure,
+    )
+
+
+def beat_leases(records: Records, beats: Sequence[Beat]) -> list[int | None]:
+    """See Store.beat_leases."""
+    records.load(beat.task_id for beat in beats)
+    return [_beat(records, beat) for beat in beats]
+
+
+def _beat(records: Records, beat: Beat) -> int | None:
+    record = records.get(beat.task_id)
+    if record is None:
+        return None
+    kept = lease.beat(record, beat.lease_token, is_waiting=beat.is_waiting, now_ms=records.now_ms)
+    if kept is None:
+        return None
+    records.put(kept)
+    return kept.lease_expire_ms
+
+
+def store_results(records: Records, ends: Sequence[AttemptEnd]) -> list[ResultStored | None]:
+    """See Store.store_results."""
+    # A SUCCESS drops the input from the request, so that one has to be read; all others leave it as it is.
+    records.load((end.task_id for end in ends if end.state is TaskState.SUCCESS), with_requests=True)
+    records.load(end.task_id for end in ends)
+    return [_end(records, end) for end in ends]
+
+
+def _end(records: Records, end: AttemptEnd) -> ResultStored | None:
+    record = records.get(end.task_id)
+    ended = None if record is None else lease.end_attempt(record, end, now_ms=records.now_ms)
+    if ended is None:
+        return None
+    if ended.is_duplicate:
+        records.tell(ended.record)
+    else:
+        records.put(ended.record)
+    return ResultStored(state=ended.state, is_duplicate=ended.is_duplicate)
+
+
+def release_leases(records: Records, releases: Sequence[Release], failure: bytes) -> list[bool]:
+    """See Store.release_leases."""
+    records.load(release.task_id for release in releases)
+    return [_release(records, release, failure) for release in releases]
+
+
+def _release(records: Records, release: Release, failure: bytes) -> bool:
+    record = records.get(release.task_id)
+    if record is None:
+        return False
+    back = lease.release(record, release.lease_token, delay_ms=release.delay_ms, failure=failure, now_ms=records.now_ms)
+    if back is None:
+        return False
+    records.put(back, to_head=True)
+    return True
+
+
+def _known(records: Records, task_id: str) -> TaskRecord:
+    record = records.get(task_id)
+    if record is None:
+        raise AssertionError(f"task {task_id} stands in an index without a record")
+    return record

@@ -1,0 +1,91 @@
+"""Every statement that the embedded store runs on its tables, and nothing else spells SQL about tasks.
+
+Each finds its rows through an index: what one costs does not grow with the number of tasks, which a test reads off the
+query plans. ``INDEXED BY`` turns a plan that would not into an error.
+"""
+
+from typing import Final
+
+LOAD: Final = """
+SELECT seq, task_id, queue, priority, fingerprint, head_bytes, lease_ms, result_ttl_ms, retry_policy, max_lost_leases,
+    create_ms, state, place, revision, update_ms, due_ms, attempt, failed_attempts, lost_leases, releases,
+    delivery_count, lease_token, lease_expire_ms, ended_token, ended_state, expire_ms, result, failure, last_failure,
+    CASE WHEN ? THEN (SELECT request FROM input WHERE input.seq = task.seq) ELSE x'' END
+FROM task LEFT JOIN outcome USING (seq)
+WHERE task_id IN (SELECT value FROM json_each(?))
+"""
+"""Whether to read requests as well; a JSON array of task ids."""
+
+INSERT_TASK: Final = """
+INSERT INTO task (
+    state, place, position, revision, update_ms, due_ms, attempt, failed_attempts, lost_leases, releases,
+    delivery_count, lease_token, lease_expire_ms, ended_token, ended_state, expire_ms, seq,
+    task_id, partition, queue, priority, fingerprint, head_bytes, lease_ms, result_ttl_ms, retry_policy,
+    max_lost_leases, create_ms
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+UPDATE_TASK: Final = """
+UPDATE task SET
+    state = ?, place = ?, position = ?, revision = ?, update_ms = ?, due_ms = ?, attempt = ?, failed_attempts = ?,
+    lost_leases = ?, releases = ?, delivery_count = ?, lease_token = ?, lease_expire_ms = ?, ended_token = ?,
+    ended_state = ?, expire_ms = ?
+WHERE seq = ?
+"""
+DELETE_TASK: Final = "DELETE FROM task WHERE seq = ?"
+
+WRITE_INPUT: Final = "INSERT OR REPLACE INTO input (seq, request) VALUES (?, ?)"
+DELETE_INPUT: Final = "DELETE FROM input WHERE seq = ?"
+WRITE_OUTCOME: Final = "INSERT OR REPLACE INTO outcome (seq, result, failure, last_failure) VALUES (?, ?, ?, ?)"
+DELETE_OUTCOME: Final = "DELETE FROM outcome WHERE seq = ?"
+
+LAST_SEQ: Final = "SELECT coalesce(max(seq), 0) FROM task"
+
+FIRST_POSITION: Final = """
+SELECT coalesce(min(position), 0) FROM task INDEXED BY task_ready
+WHERE partition = ? AND queue = ? AND priority = ? AND place = 'ready'
+"""
+LAST_POSITION: Final = """
+SELECT coalesce(max(position), 0) FROM task INDEXED BY task_ready
+WHERE partition = ? AND queue = ? AND priority = ? AND place = 'ready'
+"""
+
+READY: Final = """
+SELECT task_id, length(request) FROM task INDEXED BY task_ready JOIN input USING (seq)
+WHERE partition = ? AND queue = ? AND place = 'ready'
+ORDER BY priority DESC, position
+LIMIT ?
+"""
+HAS_READY: Final = """
+SELECT EXISTS (SELECT 1 FROM task INDEXED BY task_ready WHERE partition = ? AND queue = ? AND place = 'ready')
+"""
+
+EXPIRED_LEASES: Final = """
+SELECT task_id FROM task INDEXED BY task_lease
+WHERE partition = ? AND place = 'lease' AND lease_expire_ms <= ?
+ORDER BY lease_expire_ms, task_id
+LIMIT ?
+"""
+NEXT_LEASE: Final = """
+SELECT min(lease_expire_ms) FROM task INDEXED BY task_lease WHERE partition = ? AND place = 'lease'
+"""
+
+DUE: Final = """
+SELECT task_id FROM task INDEXED BY task_schedule
+WHERE partition = ? AND place = 'schedule' AND due_ms <= ?
+ORDER BY due_ms, task_id
+LIMIT ?
+"""
+NEXT_DUE: Final = "SELECT min(due_ms) FROM task INDEXED BY task_schedule WHERE partition = ? AND place = 'schedule'"
+
+OVER: Final = """
+SELECT seq FROM task INDEXED BY task_done
+WHERE partition = ? AND place = 'done' AND expire_ms <= ?
+ORDER BY expire_ms, task_id
+LIMIT ?
+"""
+NEXT_OVER: Final = "SELECT min(expire_ms) FROM task INDEXED BY task_done WHERE partition = ? AND place = 'done'"
+
+READ_REAP_GUARD: Final = "SELECT last_reap_ms, grace_until_ms FROM reap_guard WHERE partition = ?"
+WRITE_REAP_GUARD: Final = """
+INSERT OR REPLACE INTO reap_guard (partition, last_reap_ms, grace_until_ms) VALUES (?, ?, ?)
+"""

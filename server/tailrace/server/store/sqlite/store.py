@@ -1,0 +1,150 @@
+"""The embedded store: the rules of ``domain`` on rows of one SQLite file."""
+
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from tailrace.server.domain.lease import AttemptEnd
+from tailrace.server.domain.task import Submission, TaskSnapshot
+from tailrace.server.store.base import (
+    Beat,
+    Change,
+    EpochBreak,
+    Leased,
+    LeaseRequest,
+    Release,
+    ResultStored,
+    Submitted,
+    TaskChanged,
+    Tick,
+)
+from tailrace.server.store.feed import ChangeFeed
+from tailrace.server.store.sqlite import duties, operations
+from tailrace.server.store.sqlite.database import Database
+from tailrace.server.store.sqlite.records import Records
+from tailrace.server.store.sqlite.writer import Done, Writer
+
+Answer = TypeVar("Answer")
+
+
+def wall_clock_ms() -> int:
+    """Tell the time of this machine."""
+    return time.time_ns() // 1_000_000
+
+
+class SqliteStore:
+    """A Store in one file, for one process at a time; every answer is on disk before it is given.
+
+    Every change is made by this process, so ``changes`` tells them all and nothing has to be registered.
+    """
+
+    def __init__(self, path: Path, *, clock: Callable[[], int] = wall_clock_ms, partitions: int = 1) -> None:
+        self._path = path
+        self._clock = clock
+        self._partitions = partitions
+        self._feed = ChangeFeed()
+        self._writer = Writer(lambda: Database(path, partitions=partitions), tell=self._feed.put)
+
+    @property
+    def description(self) -> str:
+        """See Store."""
+        return f"SQLite file {self._path}, every change synced to disk"
+
+    @property
+    def partitions(self) -> int:
+        """See Store."""
+        return self._partitions
+
+    async def open(self) -> None:
+        """See Store.
+
+        Raises:
+            StoreUnavailableError: The file is in use by another server, cannot be opened or written, is not a store of
+                this release, or has another number of partitions.
+        """
+        await self._writer.open()
+
+    async def close(self) -> None:
+        """See Store. What was asked for before is done first."""
+        try:
+            await self._writer.close()
+        finally:
+            self._feed.close()
+
+    def changes(self) -> AsyncIterator[Change]:
+        """See Store."""
+        return self._feed.changes()
+
+    async def submit_tasks(self, partition: int, submissions: Sequence[Submission]) -> list[Submitted]:
+        """See Store."""
+        task_ids = [submission.task_id for submission in submissions]
+        return await self._run(
+            partition, lambda records: operations.submit_tasks(records, submissions), in_doubt=task_ids
+        )
+
+    async def read_tasks(self, partition: int, task_ids: Sequence[str]) -> list[TaskSnapshot | None]:
+        """See Store."""
+        return await self._run(partition, lambda records: operations.read_tasks(records, task_ids))
+
+    async def register_waits(self, partition: int, task_ids: Sequence[str]) -> list[TaskSnapshot | None]:
+        """See Store."""
+        return await self.read_tasks(partition, in_doubt=task_ids)
+
+    async def lease_tasks(self, partition: int, request: LeaseRequest) -> Leased:
+        """See Store."""
+        return await self._run(
+            partition,
+            lambda records: operations.lease_tasks(records, request),
+            in_doubt=None if request.start_immediately else (),
+        )
+
+    async def beat_leases(self, partition: int, beats: Sequence[Beat]) -> list[int | None]:
+        """See Store."""
+        task_ids = [beat.task_id for beat in beats]
+        return await self._run(partition, lambda records: operations.beat_leases(records, beats), in_doubt=task_ids)
+
+    async def store_results(self, partition: int, ends: Sequence[AttemptEnd]) -> list[ResultStored | None]:
+        """See Store."""
+        task_ids = [end.task_id for end in ends]
+        return await self._run(partition, lambda records: operations.store_results(records, ends), in_doubt=task_ids)
+
+    async def release_leases(self, partition: int, releases: Sequence[Release], failure: bytes) -> list[bool]:
+        """See Store."""
+        task_ids = [release.task_id for release in releases]
+        return await self._run(
+            partition, lambda records: operations.release_leases(records, releases, failure), in_doubt=task_ids
+        )
+
+    async def reap_leases(self, partition: int, limit: int, failure: bytes) -> Tick:
+        """See Store."""
+        return await self._run(partition, lambda records: duties.reap_leases(records, limit, failure), in_doubt=None)
+
+    async def promote_due(self, partition: int, limit: int) -> Tick:
+        """See Store."""
+        return await self._run(partition, lambda records: duties.promote_due(records, limit))
+
+    async def expire_done(self, partition: int, limit: int) -> Tick:
+        """See Store."""
+        return await self._run(partition, lambda records: duties.expire_done(records, limit))
+
+    async def _run(
+        self, partition: int, operation: Callable[[Records], Answer], *, in_doubt: Sequence[str] | None = ()
+    ) -> Answer:
+        """Apply an operation in the writer's thread.
+
+        ``in_doubt`` are the tasks that may have changed when the database fails; None when nobody can say which.
+        """
+
+        def work(connection: sqlite3.Connection) -> Done[Answer]:
+            records = Records(connection, partition, self._clock())
+            answer = operation(records)
+            records.write()
+            return Done(answer, records.changes)
+
+        return await self._writer.run(work, doubts=_doubts(in_doubt))
+
+
+def _doubts(task_ids: Sequence[str] | None) -> list[Change]:
+    return [EpochBreak()] if task_ids is None else [TaskChanged(task_id=task_id) for task_id in task_ids]

@@ -1,0 +1,37 @@
+"""The stores that the conformance suite runs over."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.store.harness import Harness
+from tests.store.redis_harness import open_redis, redis_url
+from tests.store.sqlite_harness import open_sqlite
+
+__all__ = ["redis_url"]
+
+OpenHarness = Callable[..., Awaitable[Harness]]
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+async def open_harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[OpenHarness]:
+    """Open a harness on empty data: ``await open_harness(partitions=4)``."""
+
+    def enter(partitions: int) -> AbstractAsyncContextManager[Harness]:
+        if request.param == "sqlite":
+            return open_sqlite(tmp_path, partitions=partitions)
+        return open_redis(request.getfixturevalue("redis_url"), partitions=partitions)
+
+    async with AsyncExitStack() as stack:
+
+        async def open_one(partitions: int = 1) -> Harness:
+            return await stack.enter_async_context(enter(partitions))
+
+        yield open_one
+
+
+@pytest.fixture
+async def harness(open_harness: OpenHarness) -> Harness:
+    return await open_harness()
