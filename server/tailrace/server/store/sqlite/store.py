@@ -90,7 +90,7 @@ class SqliteStore:
 
     async def register_waits(self, partition: int, task_ids: Sequence[str]) -> list[TaskSnapshot | None]:
         """See Store."""
-        return await self.read_tasks(partition, in_doubt=task_ids)
+        return await self.read_tasks(partition, task_ids)
 
     async def lease_tasks(self, partition: int, request: LeaseRequest) -> Leased:
         """See Store."""
