@@ -13,6 +13,7 @@ Outcome = TypeVar("Outcome")
 
 CALL_DEADLINE_S = 10.0
 MAX_WAITING_ITEMS = 50_000
+MAX_WAITING_BYTES = 256 << 20
 
 
 class _Chunk(Generic[Item, Outcome]):
@@ -45,6 +46,7 @@ class Batcher(Generic[Item, Outcome]):
         self._deadline_s = deadline_s
         self._chunks: deque[_Chunk[Item, Outcome]] = deque()
         self._waiting_items = 0
+        self._waiting_bytes = 0
         self._pump: asyncio.Task[None] | None = None
 
     async def run(self, items: Sequence[Item]) -> list[Outcome]:
@@ -53,15 +55,23 @@ class Batcher(Generic[Item, Outcome]):
         Raises:
             StoreUnavailableError: The store did not answer, or too much is waiting for it already.
         """
-        if self._waiting_items + len(items) > MAX_WAITING_ITEMS:
-            raise StoreUnavailableError("the store is too slow for what is asked of it; try again")
         chunks = list(self._cut(items))
+        size_bytes = sum(chunk.size_bytes for chunk in chunks)
+        self._check_room(len(items), size_bytes)
         self._chunks.extend(chunks)
         self._waiting_items += len(items)
-        if self._pump is None:
+        self._waiting_bytes += size_bytes
+        if self._pump is None and chunks:
             self._pump = asyncio.create_task(self._pump_chunks())
         answers = await asyncio.gather(*(chunk.answer for chunk in chunks))
         return [outcome for answer in answers for outcome in answer]
+
+    def _check_room(self, count: int, size_bytes: int) -> None:
+        """Refuse to add to a line that is too long; one caller alone never makes it so."""
+        is_too_long = self._waiting_items + count > MAX_WAITING_ITEMS
+        is_too_large = self._waiting_bytes + size_bytes > MAX_WAITING_BYTES
+        if self._waiting_items and (is_too_long or is_too_large):
+            raise StoreUnavailableError("the store is too slow for what is asked of it; try again")
 
     def _cut(self, items: Sequence[Item]) -> Iterator[_Chunk[Item, Outcome]]:
         begin = size_bytes = 0
@@ -97,7 +107,7 @@ class Batcher(Generic[Item, Outcome]):
         items = [item for chunk in batch for item in chunk.items]
         try:
             async with asyncio.timeout(self._deadline_s):
-                outcomes = await self._call(items)
+                outcomes = _checked(await self._call(items), len(items))
         except TimeoutError:
             _fail(batch, StoreUnavailableError(f"the store did not answer within {self._deadline_s:.0f} s"))
         except asyncio.CancelledError:
@@ -109,6 +119,14 @@ class Batcher(Generic[Item, Outcome]):
             _answer(batch, outcomes)
         finally:
             self._waiting_items -= len(items)
+            self._waiting_bytes -= sum(chunk.size_bytes for chunk in batch)
+
+
+def _checked(outcomes: Sequence[Outcome], count: int) -> Sequence[Outcome]:
+    """Keep answers that do not match the items from being handed to callers that they were not meant for."""
+    if len(outcomes) != count:
+        raise RuntimeError(f"the store gave {len(outcomes)} answers to {count} items")
+    return outcomes
 
 
 def _fail(batch: list[_Chunk[Item, Outcome]], error: Exception) -> None:
