@@ -1,0 +1,1 @@
+"""The ``tailrace`` command. Programs use ``tailrace.client``; nothing here is for them."""

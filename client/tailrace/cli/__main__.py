@@ -1,0 +1,31 @@
+"""``tailrace``, and ``python -m tailrace.cli``: the part that works without click."""
+
+import sys
+from collections.abc import Sequence
+
+from tailrace.cli._exit_code import ExitCode
+
+_COMPANIONS = frozenset({"click", "rich"})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: What follows ``tailrace``; None: this process's own arguments.
+
+    Returns:
+        The exit code; ``tailrace --help`` lists them.
+    """
+    try:
+        from tailrace.cli._app import run  # noqa: PLC0415 (may not be installed)
+    except ModuleNotFoundError as error:
+        if error.name not in _COMPANIONS:
+            raise
+        sys.stderr.write(f"tailrace: {error.name} is missing: pip install 'tailrace[cli]'\n")
+        return ExitCode.USAGE
+    return run(sys.argv[1:] if argv is None else argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""The commands under one roof, and the one place where errors become a line and an exit code."""
+
+import importlib.metadata
+from collections.abc import Sequence
+
+import click
+
+from tailrace.cli._complaint import complain_of
+from tailrace.cli._exit_code import EPILOG, ExitCode
+from tailrace.cli._result import result
+from tailrace.cli._server import server
+from tailrace.cli._submit import submit
+from tailrace.cli._wait import wait
+from tailrace.cli._worker import worker
+from tailrace.client import TailraceError
+
+
+@click.group(epilog=EPILOG, invoke_without_command=True)
+@click.version_option(importlib.metadata.version("tailrace"), prog_name="tailrace")
+@click.pass_context
+def app(context: click.Context) -> None:
+    """Run Tailrace's server and workers, submit tasks, and have their results.
+
+    Commands that talk to a server find it by --address, then TAILRACE_ADDRESS, then localhost:7440.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(ExitCode.USAGE)
+
+
+for command in (result, server, submit, wait, worker):
+    app.add_command(command)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command; tell of whatever goes wrong in one line on stderr.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        return int(app.main(list(argv), prog_name="tailrace", standalone_mode=False) or ExitCode.OK)
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "tailrace"
+        click.echo(f"{path}: {error.format_message()} (see {path} --help)", err=True)
+        return ExitCode.USAGE
+    except click.ClickException as error:
+        click.echo(f"tailrace: {error.format_message()}", err=True)
+        return ExitCode.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    except TailraceError as error:
+        return complain_of(error)

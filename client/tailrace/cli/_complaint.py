@@ -1,0 +1,42 @@
+"""Errors as one line that says what is wrong and what to do, and as an exit code."""
+
+import click
+
+from tailrace.cli._exit_code import ExitCode
+from tailrace.client import (
+    InvalidRequestError,
+    LimitExceededError,
+    PayloadError,
+    ServerUnavailableError,
+    TailraceError,
+    TaskIdConflictError,
+    TaskNotFoundError,
+    WaitTimeoutError,
+)
+
+_NOT_REACHED = "is a server running there? --address or TAILRACE_ADDRESS names it"
+
+# The first class that fits decides.
+_KINDS: list[tuple[type[TailraceError], ExitCode, str]] = [
+    (WaitTimeoutError, ExitCode.NO_ANSWER, "the task goes on; wait again with: tailrace wait"),
+    (ServerUnavailableError, ExitCode.NO_ANSWER, _NOT_REACHED),
+    (TaskNotFoundError, ExitCode.NOT_FOUND, "it was never submitted here, or its record expired"),
+    (TaskIdConflictError, ExitCode.REFUSED, "choose another --task-id"),
+    (LimitExceededError, ExitCode.USAGE, "send less"),
+    (InvalidRequestError, ExitCode.USAGE, ""),
+    (PayloadError, ExitCode.REFUSED, ""),
+]
+
+
+def complain_of(error: TailraceError) -> ExitCode:
+    """Write the line to stderr and return the exit code."""
+    exit_code, advice = ExitCode.REFUSED, "see the server's log"
+    for error_class, code, what_to_do in _KINDS:
+        if isinstance(error, error_class):
+            exit_code, advice = code, what_to_do
+            break
+    if isinstance(error, WaitTimeoutError) and isinstance(error.__cause__, ServerUnavailableError):
+        advice = f"{error.__cause__}: {_NOT_REACHED}"
+    message = " ".join(str(error).split())
+    click.echo(f"tailrace: {message}; {advice}" if advice else f"tailrace: {message}", err=True)
+    return exit_code

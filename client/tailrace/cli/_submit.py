@@ -1,0 +1,78 @@
+"""``tailrace submit``."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from tailrace.cli._exit_code import EPILOG, ExitCode
+from tailrace.cli._options import (
+    address_option,
+    connect,
+    json_option,
+    read_json,
+    read_member,
+    read_span,
+    timeout_option,
+)
+from tailrace.cli._report import echo_end, exit_code_of, json_line
+from tailrace.client import AsyncResult, TaskState
+
+
+# ignore_unknown_options: -1 is an argument.
+@click.command("submit", epilog=EPILOG, context_settings={"ignore_unknown_options": True})
+@click.argument("task_type")
+@click.argument("args", metavar="[ARG]...", nargs=-1, type=read_json)
+@click.option(
+    "--kwarg",
+    "kwargs",
+    metavar="NAME=JSON",
+    multiple=True,
+    type=read_member,
+    help="A keyword argument; may be given again.",
+)
+@click.option("--queue", metavar="NAME", help="Default: default.")
+@click.option("--priority", metavar="N", type=click.IntRange(0, 9), help="0, the default, to 9; larger runs sooner.")
+@click.option("--delay", metavar="SPAN", type=read_span, help="Start no sooner than this: 10s, 1.5m, 2h.")
+@click.option("--task-id", metavar="ID", help="Default: a new one. The same task under the same id is submitted once.")
+@click.option("--wait", "is_waited_for", is_flag=True, help="Wait for the task, and write what it returned.")
+@timeout_option
+@json_option
+@address_option
+def submit(
+    *,
+    task_type: str,
+    args: tuple[Any, ...],
+    kwargs: tuple[tuple[str, Any], ...],
+    queue: str | None,
+    priority: int | None,
+    delay: timedelta | None,
+    task_id: str | None,
+    is_waited_for: bool,
+    timeout: timedelta | None,
+    as_json: bool,
+    address: str | None,
+) -> int:
+    """Submit a task of TASK_TYPE and write its id.
+
+    Each ARG is a JSON value: 10, true, '"text"', '[1, 2]', '{"x": 1}'.
+    """
+    with connect(address) as client:
+        options = client.options(queue=queue, priority=priority, delay=delay, task_id=task_id)
+        result = options.submit(task_type, *args, **dict(kwargs))
+        if not is_waited_for:
+            click.echo(json.dumps({"task_id": result.id}) if as_json else result.id)
+            return ExitCode.OK
+        if not as_json:
+            click.echo(f"submitted {result.id}", err=True)
+        return _wait_for(result, timeout, as_json)
+
+
+def _wait_for(result: AsyncResult, timeout: timedelta | None, as_json: bool) -> int:
+    state: TaskState = result.wait(timeout)
+    if as_json:
+        click.echo(json_line(result, state))
+    else:
+        echo_end(result, state)
+    return exit_code_of(state)
