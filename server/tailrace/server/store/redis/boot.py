@@ -43,15 +43,15 @@ async def check_server(client: RedisClient) -> Server:
     info = _parse_info(await client.call("INFO"))
     version = info.get("redis_version", "0")
     if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < OLDEST_VERSION:
-        raise _refusal(client, f"is version {version}; 6.2 or later is needed")
+        raise _refusal(f"is version {version}; 6.2 or later is needed")
     if info.get("cluster_enabled") == "1":
-        raise _refusal(client, "is a node of a cluster, which this release cannot use yet")
+        raise _refusal("is a node of a cluster, which this release cannot use yet")
     if info.get("role") == "slave":
-        raise _refusal(client, "is a replica; name its primary")
+        raise _refusal("is a replica; name its primary")
     policy = info.get("maxmemory_policy", "noeviction")
     if info.get("maxmemory", "0") != "0" and policy != "noeviction":
         text = f"throws data away when its memory is full: set its maxmemory-policy from {policy} to noeviction"
-        raise _refusal(client, text)
+        raise _refusal(text)
     server = Server(version=version, has_append_only_file=info.get("aof_enabled") == "1")
     if not server.has_append_only_file:
         logger.warning("store_not_durable", address=client.address, missing="appendonly yes")
@@ -69,20 +69,22 @@ async def join_deployment(client: RedisClient, keyspace: Keyspace, partitions: i
     Raises:
         CallFailedError: Redis does not answer, or its data has another number of partitions or another schema.
     """
-    wanted: dict[str, str | int] = {
-        "partitions": partitions or DEFAULT_PARTITIONS,
-        "epoch": uuid.uuid4().hex,
-        "schema": SCHEMA,
-    }
-    for field, value in wanted.items():
-        await client.call("HSETNX", keyspace.meta, field, value)
-    pairs = await client.call("HGETALL", keyspace.meta)
-    meta = {field.decode(): value.decode() for field, value in zip(pairs[::2], pairs[1::2], strict=True)}
+    meta = await _read_meta(client, keyspace)
+    if "schema" not in meta:
+        # Several servers may come at once: the first to write a field decides it for all. The schema goes last.
+        fresh: dict[str, str | int] = {
+            "partitions": partitions or DEFAULT_PARTITIONS,
+            "epoch": uuid.uuid4().hex,
+            "schema": SCHEMA,
+        }
+        for field, value in fresh.items():
+            await client.call("HSETNX", keyspace.meta, field, value)
+        meta = await _read_meta(client, keyspace)
     if int(meta["schema"]) != SCHEMA:
-        raise _refusal(client, f"holds data of schema {meta['schema']}; this release knows {SCHEMA}")
+        raise _refusal(f"holds data of schema {meta['schema']}; this release knows {SCHEMA}")
     found = int(meta["partitions"])
     if partitions is not None and found != partitions:
-        raise _refusal(client, f"holds data in {found} partitions, and {partitions} were asked for; that is fixed")
+        raise _refusal(f"holds data in {found} partitions, and {partitions} were asked for; that is fixed")
     return Deployment(partitions=found, epoch=meta["epoch"])
 
 
@@ -97,10 +99,15 @@ def checked_partitions(partitions: int | None) -> int | None:
     return partitions
 
 
+async def _read_meta(client: RedisClient, keyspace: Keyspace) -> Mapping[str, str]:
+    pairs = await client.call("HGETALL", keyspace.meta)
+    return {field.decode(): value.decode() for field, value in zip(pairs[::2], pairs[1::2], strict=True)}
+
+
 def _parse_info(reply: bytes) -> Mapping[str, str]:
     lines = (line.partition(":") for line in reply.decode(errors="replace").splitlines())
     return {name: value for name, colon, value in lines if colon}
 
 
-def _refusal(client: RedisClient, what: str) -> CallFailedError:
-    return CallFailedError(f"Redis at {client.address} {what}", may_have_run=False, is_passing=False)
+def _refusal(what: str) -> CallFailedError:
+    return CallFailedError(what, may_have_run=False, is_passing=False)

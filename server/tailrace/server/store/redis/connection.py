@@ -12,7 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from tailrace.server.store.redis.errors import CallFailedError, call_failed
+from tailrace.server.store.redis.errors import NO_ANSWER, CallFailedError, call_failed
 
 CALL_DEADLINE_S = 5.0
 CONNECT_DEADLINE_S = 2.0
@@ -80,7 +80,7 @@ class RedisClient:
                 async with asyncio.timeout(CALL_DEADLINE_S):
                     return await self._call_once(command)
             except TimeoutError as error:
-                raise CallFailedError(f"Redis at {self.address} did not answer in time", may_have_run=True) from error
+                raise CallFailedError(NO_ANSWER, may_have_run=True) from error
             except CallFailedError as error:
                 if error.may_have_run or not error.is_passing or time.monotonic() > patience_ends:
                     raise
@@ -106,7 +106,7 @@ class RedisClient:
             finally:
                 await self._pool.release(cast("AbstractConnection", connection))
         except (RedisError, OSError) as error:
-            failed = call_failed(self.address, error, was_sent=was_sent)
+            failed = call_failed(error, was_sent=was_sent)
             if failed is None:
                 raise
             raise failed from error

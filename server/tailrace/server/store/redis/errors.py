@@ -20,6 +20,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+NO_ANSWER = "did not answer in time"
 _REFUSALS: tuple[tuple[type[RedisError], str], ...] = (
     (BusyLoadingError, "is still loading its data"),
     (AuthenticationError, "refuses the user name or password"),
@@ -29,6 +30,7 @@ _REFUSALS: tuple[tuple[type[RedisError], str], ...] = (
     (ClusterDownError, "says that its cluster is down"),
     (MasterDownError, "has lost its primary"),
 )
+_PASSING = {BusyLoadingError, ClusterDownError, MasterDownError}
 # Codes without a class of their own in redis-py. Redis 6.2 wraps what a script ran into, as "ERR ... -OOM ...".
 _REFUSAL_CODES = {
     "BUSY": "is busy with somebody's script",
@@ -41,27 +43,31 @@ _CODE = re.compile(rf"(?:^|[ -])({'|'.join(_REFUSAL_CODES)})\b")
 
 
 class CallFailedError(Exception):
-    """A call of Redis brought no answer that can be used; the text is for people and holds no credentials."""
+    """A call of Redis brought no answer that can be used.
+
+    The text goes on after "Redis", for people: callers of the server read it, so it says neither where Redis is nor
+    who asked.
+    """
 
     def __init__(self, message: str, *, may_have_run: bool, is_passing: bool = True) -> None:
         super().__init__(message)
         self.may_have_run = may_have_run
         self.is_passing = is_passing
-        """Whether waiting may help; False where somebody has to mend the configuration."""
+        """Whether a moment later it may work by itself; False where somebody has to do something."""
 
 
-def call_failed(address: str, error: Exception, *, was_sent: bool) -> CallFailedError | None:
+def call_failed(error: Exception, *, was_sent: bool) -> CallFailedError | None:
     """Describe why a call failed; None for an error that says that the store itself is wrong, such as WRONGTYPE."""
     for kind, what in _REFUSALS:
         if isinstance(error, kind):
-            is_passing = not isinstance(error, AuthenticationError | NoPermissionError)
-            return CallFailedError(f"Redis at {address} {what}", may_have_run=False, is_passing=is_passing)
+            return CallFailedError(what, may_have_run=False, is_passing=kind in _PASSING)
     if isinstance(error, ResponseError):
         code = _CODE.search(str(error))
-        return code and CallFailedError(f"Redis at {address} {_REFUSAL_CODES[code[1]]}", may_have_run=False)
+        if code is None:
+            return None
+        return CallFailedError(_REFUSAL_CODES[code[1]], may_have_run=False, is_passing=code[1] == "BUSY")
     if isinstance(error, RedisTimeoutError | TimeoutError):
-        return CallFailedError(f"Redis at {address} did not answer in time", may_have_run=was_sent)
+        return CallFailedError(NO_ANSWER, may_have_run=was_sent)
     if isinstance(error, RedisConnectionError | OSError):
-        what = f"the connection to Redis at {address} broke" if was_sent else f"Redis at {address} cannot be reached"
-        return CallFailedError(what, may_have_run=was_sent)
+        return CallFailedError("broke the connection" if was_sent else "cannot be reached", may_have_run=was_sent)
     return None

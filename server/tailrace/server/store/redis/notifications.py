@@ -61,8 +61,8 @@ class Notifications:
                 backoff_s, is_subscribed = SHORTEST_BACKOFF_S, True
                 await self._listen(connection)
             except (RedisError, OSError) as error:
-                failed = call_failed(self._client.address, error, was_sent=is_subscribed)
-                logger.warning("notifications_interrupted", error=str(failed or error))
+                failed = call_failed(error, was_sent=is_subscribed) or error
+                logger.warning("notifications_interrupted", address=self._client.address, error=f"Redis {failed}")
             except Exception:
                 logger.exception("notifications_interrupted")
             finally:
@@ -107,8 +107,8 @@ class Notifications:
                 queue, origin = payload.decode().split(" ")
                 changes: list[Change] = [QueueReady(queue)]
             else:
-                first, *lines = payload.split(b"\n")
-                origin, changes = first.decode(), [task_changed(line) for line in lines]
+                first, line, *more = payload.split(b"\n")
+                origin, changes = first.decode(), [task_changed(line) for line in (line, *more)]
         except ValueError:
             # Only a newer release, or a stranger, writes like this: whatever it said, it is not to be missed.
             logger.warning("notification_not_understood", channel=channel.decode())

@@ -113,12 +113,11 @@ class RedisStore:
             async with asyncio.timeout(OPEN_PATIENCE_S + CLOSE_DEADLINE_S):
                 await self._boot()
                 await self._notifications.start()
-        except CallFailedError as error:
+        except (CallFailedError, TimeoutError) as error:
             await self.close()
-            raise StoreUnavailableError(str(error)) from error
-        except TimeoutError as error:
-            await self.close()
-            raise StoreUnavailableError(f"Redis at {self._client.address} does not let us subscribe") from error
+            what = str(error) or "does not let us subscribe"
+            why = f" ({error.__cause__}); is it running, and is the URL right?" if error.__cause__ else ""
+            raise StoreUnavailableError(f"Redis at {self._client.address} {what}{why}") from error
         except BaseException:
             await self.close()
             raise
@@ -228,7 +227,7 @@ class RedisStore:
             except CallFailedError as error:
                 if not error.is_passing or time.monotonic() > patience_ends:
                     raise
-                logger.info("store_awaited", address=self._client.address, error=str(error))
+                logger.info("store_awaited", address=self._client.address, error=f"Redis {error}")
             else:
                 return
             await asyncio.sleep(OPEN_PAUSE_S)
@@ -267,7 +266,7 @@ class RedisStore:
         except CallFailedError as error:
             if error.may_have_run:
                 self._tell(_doubts(in_doubt))
-            raise StoreUnavailableError(str(error)) from error
+            raise StoreUnavailableError(f"the server's Redis {error}") from error
         except Exception:
             self._tell(_doubts(in_doubt))
             raise
