@@ -56,12 +56,7 @@ class WorkerSession:
 
     def take_to_write(self, *, max_items: int, max_bytes: int) -> list[Delivery]:
         """Take what is to be written next, at least one if there is any; from then on it counts as written."""
-        count = size_bytes = 0
-        for delivery in self._unwritten[:max_items]:
-            size_bytes += len(delivery.request)
-            if count and size_bytes > max_bytes:
-                break
-            count += 1
+        count = count_that_fits(self._unwritten[:max_items], max_bytes)
         deliveries, self._unwritten = self._unwritten[:count], self._unwritten[count:]
         return deliveries
 
@@ -78,3 +73,13 @@ class WorkerSession:
     def settle(self, key: LeaseKey) -> None:
         """Return the credit of a lease that ended, was given back or is lost; unknown ones are ignored."""
         self._outstanding.discard(key)
+
+
+def count_that_fits(deliveries: Sequence[Delivery], max_bytes: int) -> int:
+    """Count how many deliveries go into one message, from the first on; one always goes."""
+    size_bytes = 0
+    for count, delivery in enumerate(deliveries):
+        size_bytes += len(delivery.request) + len(delivery.last_failure or b"")
+        if count and size_bytes > max_bytes:
+            return count
+    return len(deliveries)

@@ -1,0 +1,139 @@
+"""The credit of one worker stream: what is on its way counts until the worker ends it, gives it back or loses it."""
+
+from tailrace.server.dispatch.session import WorkerSession
+from tests.unit.server.deliveries import Wakes, a_delivery, a_session, deliveries, key_of
+
+MIB = 1 << 20
+
+
+def written(session: WorkerSession) -> list[str]:
+    return [delivery.task_id for delivery in session.take_to_write(max_items=100, max_bytes=3 * MIB)]
+
+
+def test_worker_that_has_not_said_otherwise_takes_nothing() -> None:
+    session = WorkerSession(session_id="s", worker_id="w", queues=("default",), on_assigned=Wakes())
+
+    assert session.room == 0
+
+
+def test_assignment_takes_up_room_and_its_end_returns_it() -> None:
+    session = a_session(max_outstanding=3)
+    first, second = deliveries(1, 2)
+
+    session.assign([first, second])
+
+    assert (session.room, session.holds_nothing) == (1, False)
+    session.settle(key_of(first))
+    assert session.room == 2
+    session.settle(key_of(second))
+    assert (session.room, session.holds_nothing) == (3, True)
+
+
+def test_lease_is_settled_once() -> None:
+    session = a_session(max_outstanding=3)
+    session.assign(deliveries(1, 2))
+
+    for _ in range(3):
+        session.settle(key_of(a_delivery(1)))
+    session.settle(("task-2", b"an older token"))
+    session.settle(("unheard-of", b"token"))
+
+    assert session.room == 2
+
+
+def test_delivery_that_the_worker_never_mentions_keeps_its_credit_also_when_it_is_delivered_again() -> None:
+    session = a_session(max_outstanding=2)
+    session.assign([a_delivery(1, task_id="same")])
+    session.assign([a_delivery(2, task_id="same")])
+
+    assert session.room == 0
+    assert written(session) == ["same", "same"]
+
+
+def test_lower_wish_holds_at_once_and_never_makes_room_negative() -> None:
+    session = a_session(max_outstanding=5)
+    session.assign(deliveries(1, 2, 3))
+
+    session.set_max_outstanding(1)
+
+    assert session.room == 0
+    session.settle(key_of(a_delivery(1)))
+    session.settle(key_of(a_delivery(2)))
+    assert session.room == 0
+    session.settle(key_of(a_delivery(3)))
+    assert session.room == 1
+
+
+def test_lease_that_the_worker_brought_along_takes_up_room() -> None:
+    session = a_session(max_outstanding=2)
+
+    session.hold(("task-1", b"token"))
+
+    assert (session.room, session.holds_nothing) == (1, False)
+    session.settle(("task-1", b"token"))
+    assert session.room == 2
+
+
+def test_session_closed_to_new_gives_up_what_was_not_written_and_keeps_what_was() -> None:
+    session = a_session(max_outstanding=10)
+    session.assign(deliveries(1))
+    assert written(session) == ["task-1"]
+    session.assign(deliveries(2, 3))
+
+    unwritten = session.close_to_new()
+
+    assert [delivery.task_id for delivery in unwritten] == ["task-2", "task-3"]
+    assert (session.room, session.holds_nothing) == (0, False)
+    assert written(session) == []
+    session.settle(key_of(a_delivery(1)))
+    assert (session.room, session.holds_nothing) == (0, True)
+    assert session.close_to_new() == []
+
+
+def test_every_assignment_is_announced() -> None:
+    wakes = Wakes()
+    session = WorkerSession(session_id="s", worker_id="w", queues=("default",), on_assigned=wakes)
+
+    session.assign(deliveries(1))
+    session.assign(deliveries(2, 3))
+
+    assert wakes.count == 2
+
+
+def test_what_is_written_comes_in_order_and_in_portions() -> None:
+    session = a_session()
+    session.assign(deliveries(1, 2, 3, 4, 5))
+
+    portions = [session.take_to_write(max_items=2, max_bytes=MIB) for _ in range(4)]
+
+    assert [[d.task_id for d in portion] for portion in portions] == [
+        ["task-1", "task-2"],
+        ["task-3", "task-4"],
+        ["task-5"],
+        [],
+    ]
+
+
+def test_portion_is_cut_before_it_is_too_large() -> None:
+    session = a_session()
+    session.assign([a_delivery(number, request=b"x" * 400) for number in range(1, 6)])
+
+    portions = [session.take_to_write(max_items=100, max_bytes=1_000) for _ in range(3)]
+
+    assert [len(portion) for portion in portions] == [2, 2, 1]
+
+
+def test_why_the_last_attempt_failed_counts_as_well() -> None:
+    session = a_session()
+    session.assign([a_delivery(number, request=b"", last_failure=b"x" * 400) for number in range(1, 4)])
+
+    portions = [session.take_to_write(max_items=100, max_bytes=1_000) for _ in range(2)]
+
+    assert [len(portion) for portion in portions] == [2, 1]
+
+
+def test_one_delivery_goes_however_large_it_is() -> None:
+    session = a_session()
+    session.assign([a_delivery(1, request=b"x" * 5_000), a_delivery(2, request=b"x")])
+
+    assert [len(session.take_to_write(max_items=100, max_bytes=1_000)) for _ in range(3)] == [1, 1, 0]
