@@ -1,0 +1,70 @@
+"""Those who leave: workers that are told to stop, and clients that wait no longer."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tailrace.client import AsyncClient, Client
+from tailrace.testing import RunningServer, run_server_async
+from tests.faults import journal
+from tests.faults.gates import Gate
+from tests.faults.processes import Processes
+from tests.wait import eventually_async
+
+WAITS = 100
+CALL_S = 20.0
+
+
+@pytest.fixture
+async def running() -> AsyncIterator[RunningServer]:
+    async with run_server_async() as running:
+        yield running
+
+
+def test_worker_that_is_told_to_stop_finishes_its_task_and_exits_with_0(processes: Processes, store_url: str) -> None:
+    server = processes.server(store_url)
+    worker = processes.worker(server.address)
+    with Client(server.address) as client, Gate(processes.directory, "work-1") as gate:
+        result = client.submit("linger", "work")
+        worker.wait_for_line("execution_began: attempt 1")
+
+        worker.ask_to_stop()
+        worker.wait_for_line("worker_draining")
+        later = client.submit("square", 7)
+        gate.open()
+        exit_code = worker.wait(CALL_S)
+        execution_id = result.get(timeout=CALL_S)
+        is_later_ready = later.ready()
+
+    (execution,) = journal.executions(processes.directory)
+    assert (exit_code, execution_id, execution.attempt) == (0, execution.execution_id, 1)
+    assert not is_later_ready
+
+
+async def test_waits_that_are_cancelled_leave_nothing_behind(running: RunningServer) -> None:
+    waiting = running.server.waiting
+    async with AsyncClient(running.address) as client:
+        results = await client.map("never", [(number,) for number in range(WAITS)])
+        waits = [asyncio.create_task(result.get()) for result in results]
+        await eventually_async(lambda: waiting.task_count == WAITS, "every wait is open")
+
+        for wait in waits:
+            wait.cancel()
+        ends = await asyncio.gather(*waits, return_exceptions=True)
+        await eventually_async(lambda: waiting.task_count == 0, "nobody is waited for any more")
+
+    assert all(isinstance(end, asyncio.CancelledError) for end in ends)
+
+
+async def test_client_that_is_killed_leaves_nothing_behind(running: RunningServer, processes: Processes) -> None:
+    waiting = running.server.waiting
+    async with AsyncClient(running.address) as client:
+        result = await client.submit("never")
+        process = processes.python("client", "-m", "tests.faults.waiting_client", running.address, result.id)
+        await eventually_async(lambda: waiting.task_count == 1, "the client waits")
+
+        process.kill()
+
+        await eventually_async(lambda: waiting.task_count == 0, "nobody is waited for any more")
+    assert process.wait() < 0
