@@ -80,7 +80,7 @@ def generic_handler(service: ServiceDescriptor, servicer: object, calls: OpenCal
     """Wrap every method of a servicer, by the service's descriptor.
 
     Unary methods are ``async def method(request, context)`` and return the response; methods that answer with a stream
-    take ``context`` and write to it.
+    take ``context`` and write to it; those that read a stream get each request with its size in bytes.
     """
     handlers = {
         method.name: _method_handler(method, getattr(servicer, method.name), calls) for method in service.methods
@@ -142,9 +142,9 @@ def _bidi(
     return handle
 
 
-async def _parse_each(request_class: type[Request], raws: AsyncIterator[bytes]) -> AsyncIterator[Request]:
+async def _parse_each(request_class: type[Request], raws: AsyncIterator[bytes]) -> AsyncIterator[tuple[Request, int]]:
     async for raw in raws:
-        yield parse(request_class, raw)
+        yield parse(request_class, raw), len(raw)
 
 
 def parse(request_class: type[Request], raw: bytes) -> Request:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from tailrace.v1 import worker_service_pb2 as pb
 
 MAX_WAITING_FRAMES = 64
+MAX_WAITING_BYTES = 4 << 20
 
 
 class WorkInbox:
@@ -14,19 +15,24 @@ class WorkInbox:
 
     def __init__(self) -> None:
         self._frames: deque[pb.WorkRequest] = deque()
+        self._waiting_bytes = 0
         self._arrived = asyncio.Event()
         self._has_room = asyncio.Event()
         self._has_room.set()
         self._is_closed = False
         self._error: Exception | None = None
 
-    async def fill(self, requests: AsyncIterator[pb.WorkRequest]) -> None:
-        """Read until the worker closes its side; a frame that does not parse ends the line with its error."""
+    async def fill(self, requests: AsyncIterator[tuple[pb.WorkRequest, int]]) -> None:
+        """Read frames, each with its size, until the worker closes its side.
+
+        A frame that does not parse ends the line with its error.
+        """
         try:
-            async for request in requests:
+            async for request, size_bytes in requests:
                 self._frames.append(request)
+                self._waiting_bytes += size_bytes
                 self._arrived.set()
-                if len(self._frames) >= MAX_WAITING_FRAMES:
+                if len(self._frames) >= MAX_WAITING_FRAMES or self._waiting_bytes >= MAX_WAITING_BYTES:
                     self._has_room.clear()
                     await self._has_room.wait()
         except Exception as error:  # noqa: BLE001 - raised again where the frames are taken
@@ -62,6 +68,7 @@ class WorkInbox:
             await self._wait()
         frames = list(self._frames)
         self._frames.clear()
+        self._waiting_bytes = 0
         self._has_room.set()
         if not frames:
             self._raise_error()

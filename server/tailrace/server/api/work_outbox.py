@@ -10,6 +10,8 @@ from tailrace.server.domain.limits import FILL_MESSAGE_BYTES, MAX_BATCH_ITEMS
 from tailrace.v1 import worker_service_pb2 as pb
 
 MAX_FRAME_ASSIGNMENTS = 256
+MAX_WAITING_ANSWERS = 20_000
+"""Twice the leases that one worker can hold."""
 
 Item = TypeVar("Item")
 
@@ -28,6 +30,8 @@ class WorkOutbox:
         self._is_drained = False
         self._is_closed = False
         self._gathered = asyncio.Event()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
 
     def welcome(self, message: pb.Welcome, session: WorkerSession) -> None:
         """Say welcome; assignments of the session follow."""
@@ -50,6 +54,17 @@ class WorkOutbox:
         """Answer releases."""
         self._release_acks.extend(items)
         self.wake()
+
+    async def wait_for_room(self, timeout_s: float) -> None:
+        """Return when few enough answers wait to be read; whoever sends and does not read is not to be served on.
+
+        Raises:
+            TimeoutError: The worker read too few of them in time.
+        """
+        async with asyncio.timeout(timeout_s):
+            while self._answer_count >= MAX_WAITING_ANSWERS:
+                self._has_room.clear()
+                await self._has_room.wait()
 
     def server_drain(self, grace_s: float) -> None:
         """Ask the worker to go elsewhere."""
@@ -76,6 +91,7 @@ class WorkOutbox:
             self._gathered.clear()
             frame = self._cut_frame()
             if frame is not None:
+                self._has_room.set()
                 return frame
             if self._is_closed:
                 return None
@@ -84,6 +100,10 @@ class WorkOutbox:
                     await self._gathered.wait()
             except TimeoutError:
                 return pb.WorkResponse()
+
+    @property
+    def _answer_count(self) -> int:
+        return len(self._statuses) + len(self._acks) + len(self._release_acks)
 
     def _cut_frame(self) -> pb.WorkResponse | None:
         if self._welcome is not None:

@@ -80,8 +80,10 @@ class WorkStream:
         self._outbox = WorkOutbox()
         self._is_worker_draining = False
 
-    async def run(self, requests: AsyncIterator[pb.WorkRequest]) -> None:
+    async def run(self, requests: AsyncIterator[tuple[pb.WorkRequest, int]]) -> None:
         """Serve the stream until the worker closes it, is drained, falls silent, or is superseded.
+
+        Each request comes with its size in bytes.
 
         Raises:
             InvalidRequestError: The first frame is not a hello, or a frame breaks the protocol.
@@ -129,13 +131,15 @@ class WorkStream:
                 hello.protocol_version, minimum=limits.MIN_PROTOCOL_VERSION, maximum=limits.MAX_PROTOCOL_VERSION
             )
         check_worker(hello.worker, "hello.worker")
+        if not hello.HasField("flow_control"):
+            raise invalid("hello.flow_control", "is required")
         _check_flow_control(hello.flow_control, "hello.flow_control")
         check_count("hello.held_leases", hello.held_leases, limit=limits.MAX_HELD_LEASES)
         return hello
 
     async def _serve(self, session: WorkerSession) -> None:
         writer = asyncio.create_task(self._write_frames())
-        writer.add_done_callback(lambda _: self.end())
+        writer.add_done_callback(self._end_after_writing)
         goodbye = asyncio.create_task(self._say_goodbye(session))
         self._dispatcher.join(session)
         logger.info("worker_connected", worker_id=session.worker_id, session_id=session.session_id)
@@ -156,6 +160,12 @@ class WorkStream:
         while (frame := await self._outbox.next_frame(limits.KEEPALIVE_S)) is not None:
             await self._write(frame.SerializeToString())
 
+    def _end_after_writing(self, writer: asyncio.Task[None]) -> None:
+        if not writer.cancelled() and (error := writer.exception()) is not None:
+            # The worker is gone, or what was to be said cannot be; its leases live on.
+            logger.warning("worker_stream_broken", error=repr(error))
+        self.end()
+
     async def _say_goodbye(self, session: WorkerSession) -> None:
         """Ask the worker to go elsewhere when the server stops or the stream has lived long enough."""
         spread = random.uniform(1 - limits.STREAM_LIFE_SPREAD, 1 + limits.STREAM_LIFE_SPREAD)
@@ -174,6 +184,7 @@ class WorkStream:
         while True:
             try:
                 frames = await self._inbox.take(limits.SILENCE_S)
+                await self._outbox.wait_for_room(limits.SILENCE_S)
             except TimeoutError:
                 logger.warning("worker_silent", worker_id=session.worker_id)
                 return

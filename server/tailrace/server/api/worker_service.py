@@ -33,7 +33,7 @@ class WorkerService(WorkerServiceServicer):
         self._attempts = Attempts(coordinator, max_payload_bytes=max_payload_bytes)
         self._streams = WorkStreams()
 
-    async def Work(self, requests: AsyncIterator[pb.WorkRequest], context: Context) -> None:  # type: ignore[override]  # writes to the context instead of yielding
+    async def Work(self, requests: AsyncIterator[tuple[pb.WorkRequest, int]], context: Context) -> None:  # type: ignore[override]  # frames with their size in, writes to the context instead of yielding
         """Serve one worker for as long as its stream lives."""
         stream = WorkStream(
             coordinator=self._coordinator,
