@@ -79,6 +79,7 @@ class WorkStream:
         self._inbox = WorkInbox()
         self._outbox = WorkOutbox()
         self._is_worker_draining = False
+        self._is_goodbye_said = False
 
     async def run(self, requests: AsyncIterator[tuple[pb.WorkRequest, int]]) -> None:
         """Serve the stream until the worker closes it, is drained, falls silent, or is superseded.
@@ -167,7 +168,11 @@ class WorkStream:
         self.end()
 
     async def _say_goodbye(self, session: WorkerSession) -> None:
-        """Ask the worker to go elsewhere when the server stops or the stream has lived long enough."""
+        """Ask the worker to go elsewhere when the server stops or the stream has lived long enough.
+
+        What the worker holds is served on while it looks for another server; with nothing left to serve, the stream
+        ends at once.
+        """
         spread = random.uniform(1 - limits.STREAM_LIFE_SPREAD, 1 + limits.STREAM_LIFE_SPREAD)
         try:
             async with asyncio.timeout(limits.WORK_STREAM_LIFE_S * spread):
@@ -177,7 +182,9 @@ class WorkStream:
         unwritten = session.close_to_new()
         self._outbox.server_drain(SERVER_DRAIN_GRACE_S)
         await give_back(self._coordinator, unwritten)
-        await asyncio.sleep(SERVER_DRAIN_GRACE_S)
+        self._is_goodbye_said = True
+        if not session.holds_nothing:
+            await asyncio.sleep(SERVER_DRAIN_GRACE_S)
         self.end()
 
     async def _act_until_end(self, session: WorkerSession) -> None:
@@ -193,6 +200,8 @@ class WorkStream:
             await self._act(session, frames)
             if self._is_worker_draining and session.holds_nothing:
                 self._outbox.drained()
+                return
+            if self._is_goodbye_said and session.holds_nothing:
                 return
 
     async def _act(self, session: WorkerSession, frames: Sequence[pb.WorkRequest]) -> None:
