@@ -1,5 +1,6 @@
 """A WorkerService that says what a test tells it to: also what no healthy server would."""
 
+import contextlib
 import queue
 import threading
 import time
@@ -95,24 +96,24 @@ class ServedStream:
         return results
 
     def serve(self, requests: Iterator[wire.WorkRequest], context: grpc.ServicerContext) -> Iterator[wire.WorkResponse]:
-        context.add_callback(self.gone.set)
+        context.add_callback(self._leave)
         threading.Thread(target=self._read, args=(requests,), daemon=True).start()
         while (answer := self._answers.get()) is not None:
             if isinstance(answer, tuple):
                 _abort(context, *answer)
             yield answer
 
+    def _leave(self) -> None:
+        self.gone.set()
+        self.end()
+
     def _read(self, requests: Iterator[wire.WorkRequest]) -> None:
-        try:
+        with contextlib.suppress(Exception):  # grpc raises a bare Exception here when the call is over
             for request in requests:
                 self._received.put(request)
                 if self._says_goodbye and request.HasField("drain"):
                     self.say_goodbye()
-        except Exception:  # grpc raises a bare Exception here when the call ends
-            if not self.gone.is_set():
-                raise
-        finally:
-            self.half_closed.set()
+        self.half_closed.set()
 
 
 class ScriptedServer:

@@ -1,0 +1,15 @@
+import tailrace.worker
+from tailrace import client
+
+
+def test_public_names_are_these() -> None:
+    assert tailrace.worker.__all__ == ["CurrentTask", "RetryPolicy", "Task", "Worker", "current_task"]
+    assert sorted(tailrace.worker.__all__) == tailrace.worker.__all__
+
+
+def test_every_public_name_is_there() -> None:
+    assert [name for name in tailrace.worker.__all__ if not hasattr(tailrace.worker, name)] == []
+
+
+def test_retry_policy_is_the_clients() -> None:
+    assert tailrace.worker.RetryPolicy is client.RetryPolicy
