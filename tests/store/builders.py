@@ -85,3 +85,7 @@ def a_failure(
 
 def a_revocation(task_id: str, lease_token: bytes, *, failure: bytes = b"revoked") -> AttemptEnd:
     return AttemptEnd(task_id=task_id, lease_token=lease_token, state=TaskState.REVOKED, failure=failure)
+
+
+def a_policy(max_attempts: int) -> RetryPolicy:
+    return RetryPolicy(max_attempts=max_attempts)

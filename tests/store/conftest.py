@@ -9,6 +9,7 @@ import pytest
 from tests.store.harness import Harness
 from tests.store.redis_harness import open_redis, redis_url
 from tests.store.sqlite_harness import open_sqlite
+from tests.store.steps import Steps
 
 __all__ = ["redis_url"]
 
@@ -35,3 +36,8 @@ async def open_harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
 @pytest.fixture
 async def harness(open_harness: OpenHarness) -> Harness:
     return await open_harness()
+
+
+@pytest.fixture
+def steps(harness: Harness) -> Steps:
+    return Steps(harness)

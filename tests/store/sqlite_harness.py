@@ -12,7 +12,7 @@ class SqliteHarness:
     """See Harness."""
 
     def __init__(self, path: Path, *, partitions: int) -> None:
-        self._path = path
+        self.path = path
         self._partitions = partitions
         self._now_ms = START_MS
         self._store = self._new_store()
@@ -37,7 +37,7 @@ class SqliteHarness:
         raise AssertionError("the embedded store serves one process")
 
     def _new_store(self) -> SqliteStore:
-        return SqliteStore(self._path, clock=lambda: self._now_ms, partitions=self._partitions)
+        return SqliteStore(self.path, clock=lambda: self._now_ms, partitions=self._partitions)
 
 
 @asynccontextmanager

@@ -1,0 +1,115 @@
+"""What happens to tasks, in the words of the tests: each step is one call of a store, or the few it takes."""
+
+import itertools
+
+from tailrace.server.domain.lease import AttemptEnd
+from tailrace.server.domain.task import Submission, TaskSnapshot
+from tailrace.server.store.base import (
+    MAX_ITEMS,
+    REAP_GAP_MS,
+    Beat,
+    Delivery,
+    Leased,
+    Release,
+    ResultStored,
+    Store,
+    Submitted,
+    Tick,
+)
+from tests.store.builders import LOST, a_lease_request, a_submission
+from tests.store.harness import Harness
+
+PARTITION = 0
+LIMIT = 100
+
+
+class Steps:
+    """Drives one partition; every lease gets a nonce of its own."""
+
+    def __init__(self, harness: Harness) -> None:
+        self.harness = harness
+        self._next_nonce = itertools.count(1)
+
+    @property
+    def store(self) -> Store:
+        return self.harness.store
+
+    @property
+    def now_ms(self) -> int:
+        return self.harness.now_ms
+
+    async def submit(self, *submissions: Submission) -> list[Submitted]:
+        return await self.store.submit_tasks(PARTITION, submissions)
+
+    async def submit_one(self, submission: Submission | None = None) -> Submitted:
+        (submitted,) = await self.submit(submission or a_submission())
+        return submitted
+
+    async def lease(self, *queues: str, count: int = 1, start_immediately: bool = False) -> Leased:
+        first_nonce = next(self._next_nonce) * MAX_ITEMS
+        request = a_lease_request(*queues, count=count, first_nonce=first_nonce, start_immediately=start_immediately)
+        return await self.store.lease_tasks(PARTITION, request)
+
+    async def deliver(self, *queues: str, start_immediately: bool = False) -> Delivery:
+        """Lease the one task that is foremost."""
+        (delivery,) = (await self.lease(*queues, start_immediately=start_immediately)).deliveries
+        return delivery
+
+    async def start(self, *queues: str) -> Delivery:
+        """Lease the foremost task and begin it."""
+        delivery = await self.deliver(*queues)
+        assert await self.beat(delivery) is not None
+        return delivery
+
+    async def submit_and_start(self, submission: Submission | None = None) -> Delivery:
+        submission = submission or a_submission()
+        await self.submit(submission)
+        delivery = await self.start(submission.queue)
+        assert delivery.task_id == submission.task_id
+        return delivery
+
+    async def beat(self, delivery: Delivery, *, is_waiting: bool = False) -> int | None:
+        beat = Beat(task_id=delivery.task_id, lease_token=delivery.lease_token, is_waiting=is_waiting)
+        (expire_ms,) = await self.store.beat_leases(PARTITION, [beat])
+        return expire_ms
+
+    async def end(self, end: AttemptEnd) -> ResultStored | None:
+        (stored,) = await self.store.store_results(PARTITION, [end])
+        return stored
+
+    async def release(self, *deliveries: Delivery, delay_ms: int = 0) -> list[bool]:
+        releases = [Release(task_id=d.task_id, lease_token=d.lease_token, delay_ms=delay_ms) for d in deliveries]
+        return await self.store.release_leases(PARTITION, releases, LOST)
+
+    async def reap(self, *, limit: int = LIMIT) -> Tick:
+        return await self.store.reap_leases(PARTITION, limit, LOST)
+
+    async def promote(self, *, limit: int = LIMIT) -> Tick:
+        return await self.store.promote_due(PARTITION, limit)
+
+    async def expire(self, *, limit: int = LIMIT) -> Tick:
+        return await self.store.expire_done(PARTITION, limit)
+
+    async def pass_time(self, ms: int) -> int:
+        """Let time go by as it does while the server lives: leases are looked after. Tells how many were reaped."""
+        reaped = 0
+        while ms > 0:
+            step = min(ms, REAP_GAP_MS)
+            await self.harness.advance(step)
+            reaped += (await self.reap()).count
+            ms -= step
+        return reaped
+
+    async def find(self, task_id: str = "task-1") -> TaskSnapshot | None:
+        (snapshot,) = await self.store.read_tasks(PARTITION, [task_id])
+        return snapshot
+
+    async def read(self, task_id: str = "task-1") -> TaskSnapshot:
+        snapshot = await self.find(task_id)
+        assert snapshot is not None
+        return snapshot
+
+    async def drain(self, *queues: str) -> list[str]:
+        """Lease all that is ready and tell in which order it came."""
+        leased = await self.lease(*queues, count=MAX_ITEMS)
+        return [delivery.task_id for delivery in leased.deliveries]
