@@ -66,6 +66,10 @@ proto: setup ## Generate the stubs anew after a change in proto/
 test: setup redis-server ## Run all tests (PYTEST_ARGS=... to choose)
 	$(BIN)/pytest $(PYTEST_ARGS)
 
+.PHONY: faults
+faults: setup redis-server ## Run the fault tests at full length: crash upon crash, a minute of idle waits
+	FAULTS=full $(BIN)/pytest tests/faults $(PYTEST_ARGS)
+
 .PHONY: redis-server
 redis-server:
 	@scripts/ensure_command redis-server redis-server
