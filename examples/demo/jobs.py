@@ -35,7 +35,8 @@ def jobs_for(checkout: Path, scratch: Path) -> list[Job]:
     for number in range(8):
         file = str(scratch / f"flaky-{number}")
         jobs.append(Job(task_type="call_flaky_service", args=(file,), value="came through at try 3", attempts=3))
-    jobs.append(Job(task_type="parse_json", args=(str(checkout / "README.md"),), state="FAILURE"))
+    empty_file = checkout / "client/tailrace/client/py.typed"
+    jobs.append(Job(task_type="mean_word_length", args=(str(empty_file),), state="FAILURE"))
     return jobs
 
 

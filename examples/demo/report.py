@@ -54,10 +54,10 @@ def table_of(endings: Iterable[Ending]) -> Table:
         by_type[ending.job.task_type].append(ending)
 
     table = Table(title="What happened")
-    table.add_column("task")
+    table.add_column("task", no_wrap=True)
     for heading in ("tasks", "attempts", "p50", "p95", "as expected"):
         table.add_column(heading, justify="right")
-    table.add_column("ended as")
+    table.add_column("ended as", no_wrap=True)
     for task_type, group in by_type.items():
         latencies_s = [ending.latency_s for ending in group]
         p95_s = statistics.quantiles(latencies_s, n=20, method="inclusive")[-1] if len(group) > 1 else latencies_s[0]

@@ -1,11 +1,9 @@
 """What the demo's worker runs. `tailrace worker examples.demo.tasks:worker` would do the same."""
 
 import hashlib
-import json
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from tailrace.worker import RetryPolicy, Worker
 
@@ -34,8 +32,9 @@ def call_flaky_service(scratch_file: str) -> str:
 
 
 @worker.task()
-def parse_json(path: str) -> Any:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+def mean_word_length(path: str) -> float:
+    words = Path(path).read_text(encoding="utf-8").split()
+    return sum(len(word) for word in words) / len(words)
 
 
 @worker.task()
