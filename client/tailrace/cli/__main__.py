@@ -20,9 +20,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         from tailrace.cli._app import run  # noqa: PLC0415 (may not be installed)
     except ModuleNotFoundError as error:
-        if error.name not in _COMPANIONS:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _COMPANIONS:
             raise
-        sys.stderr.write(f"tailrace: {error.name} is missing: pip install 'tailrace[cli]'\n")
+        sys.stderr.write(f"tailrace: {missing} is missing: pip install 'tailrace[cli]'\n")
         return ExitCode.USAGE
     return run(sys.argv[1:] if argv is None else argv)
 

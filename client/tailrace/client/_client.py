@@ -23,7 +23,7 @@ class Client:
     """Submits tasks and waits for them. Safe to use from any thread; one client per program is enough.
 
     Connecting, and connecting again after an outage, happens by itself: the constructor never fails for lack of a
-    server, and every call is repeated while that can help.
+    server, and every call is repeated while that can help. A process that forks makes its clients afterwards.
     """
 
     def __init__(self, address: str | None = None, *, call_timeout: float | timedelta | None = None) -> None:

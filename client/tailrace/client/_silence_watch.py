@@ -54,7 +54,8 @@ class SilenceWatch:
     def _watch(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait(self._limit_s / 5)
+                if not self._is_closed:
+                    self._changed.wait(self._limit_s / 5)
                 if self._is_closed or not self._reads:
                     self._thread = None
                     return

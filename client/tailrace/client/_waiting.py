@@ -36,8 +36,8 @@ SILENCE_LIMIT_S = 50.0
 # Every call has a deadline. Servers send a stream elsewhere after about ten minutes; this one outlived that.
 _MAX_STREAM_S = 900.0
 
-# A wait of no time at all still looks once, and that takes a round trip.
-_FIRST_LOOK_S = 0.5
+# A wait of no time at all still looks once, and that takes a connection and a round trip.
+_FIRST_LOOK_S = 1.0
 
 # The server ends a wait in time, with everything it had to say; the call's own deadline is for one that went mute.
 _GRACE_S = 0.25

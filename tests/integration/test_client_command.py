@@ -1,0 +1,168 @@
+"""The ``tailrace`` command, as a shell sees it."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tailrace.client import Client
+from tailrace.testing import run_server
+from tests.integration.hand_worker import HandWorker
+
+COMMAND = [sys.executable, "-m", "tailrace.cli"]
+WITHIN_S = 60
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with run_server() as server:
+        yield server.address
+
+
+@pytest.fixture
+def worker(address: str) -> Iterator[HandWorker]:
+    worker = HandWorker(address)
+    yield worker
+    worker.close()
+
+
+@pytest.fixture
+def client(address: str) -> Iterator[Client]:
+    with Client(address) as connected:
+        yield connected
+
+
+def tailrace(address: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    environ = {**os.environ, "TAILRACE_ADDRESS": address}
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=WITHIN_S, check=False, env=environ
+    )
+
+
+def test_submit_writes_the_id_under_which_the_result_is_found(address: str, worker: HandWorker) -> None:
+    submitted = tailrace(address, "submit", "add", "-10", "--kwarg", "y=20")
+    task_id = submitted.stdout.strip()
+    worker.succeed(worker.take(), 30)
+
+    looked_up = tailrace(address, "result", task_id)
+
+    assert (submitted.returncode, submitted.stderr) == (0, "")
+    assert (looked_up.returncode, looked_up.stdout) == (0, "state: SUCCESS\nresult: 30\n")
+
+
+def test_submit_that_waits_writes_the_value_alone_to_stdout(address: str, worker: HandWorker) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        command = threads.submit(tailrace, address, "submit", "add", "10", "20", "--wait")
+        worker.succeed(worker.take(), {"sum": 30})
+        waited = command.result(WITHIN_S)
+
+    assert (waited.returncode, waited.stdout) == (0, '{"sum": 30}\n')
+    assert waited.stderr.startswith("submitted ")
+
+
+def test_a_task_that_failed_ends_in_its_traceback_and_one_line(address: str, worker: HandWorker) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        command = threads.submit(tailrace, address, "submit", "work", "--wait", "--task-id", "to-fail")
+        worker.fail(worker.take())
+        waited = command.result(WITHIN_S)
+
+    assert (waited.returncode, waited.stdout) == (1, "")
+    lines = waited.stderr.splitlines()
+    assert lines[1] == "Traceback (most recent call last):"
+    assert lines[-1] == "tailrace: task to-fail ended in FAILURE: ValueError: no"
+    looked_up = tailrace(address, "result", "to-fail")
+    assert looked_up.returncode == 1
+    assert looked_up.stdout.startswith("state: FAILURE\nerror: ValueError: no\nTraceback")
+
+
+def test_programs_read_one_line_of_json_for_each_task(address: str, client: Client, worker: HandWorker) -> None:
+    succeeded, failed, revoked = client.submit("a"), client.submit("b"), client.submit("c")
+    worker.succeed(worker.take(), [1, "zwei"])
+    worker.fail(worker.take(), traceback="")
+    worker.revoke(worker.take(), "no longer wanted")
+
+    waited = tailrace(address, "wait", "--json", succeeded.id, failed.id, revoked.id, "unknown")
+
+    assert waited.returncode == 4
+    told = {each["task_id"]: each for each in map(json.loads, waited.stdout.splitlines())}
+    failure = {"type": "ValueError", "message": "no", "kind": "APPLICATION", "traceback": None}
+    revocation = {"type": None, "message": "no longer wanted", "kind": "REVOKED", "traceback": None}
+    assert told == {
+        succeeded.id: {"task_id": succeeded.id, "state": "SUCCESS", "result": [1, "zwei"]},
+        failed.id: {"task_id": failed.id, "state": "FAILURE", "error": failure},
+        revoked.id: {"task_id": revoked.id, "state": "REVOKED", "error": revocation},
+        "unknown": {"task_id": "unknown", "state": None},
+    }
+
+
+def test_submit_and_result_speak_json_too(address: str, worker: HandWorker) -> None:
+    submitted = json.loads(tailrace(address, "submit", "add", "--json").stdout)
+    looked_up = json.loads(tailrace(address, "result", submitted["task_id"], "--json").stdout)
+    worker.succeed(worker.take(), 3)
+
+    assert looked_up == {"task_id": submitted["task_id"], "state": "PENDING"}
+
+
+def test_wait_writes_a_line_for_each_task_as_it_is_done(address: str, client: Client, worker: HandWorker) -> None:
+    results = client.map("square", [(1,), (2,)])
+    worker.work_through(2)
+
+    waited = tailrace(address, "wait", *(result.id for result in results), results[0].id)
+
+    assert waited.returncode == 0
+    assert sorted(waited.stdout.splitlines()) == sorted(f"{result.id} SUCCESS" for result in results)
+
+
+def test_a_wait_whose_time_is_up_says_that_the_task_goes_on(address: str, client: Client) -> None:
+    result = client.options(queue="never").submit("a")
+
+    waited = tailrace(address, "wait", result.id, "--timeout", "300ms")
+
+    assert waited.returncode == 3
+    assert "the task goes on" in waited.stderr
+    assert waited.stderr.count("\n") == 1
+
+
+def test_an_unknown_task_is_told_apart_from_a_failed_one(address: str) -> None:
+    looked_up = tailrace(address, "result", "unknown")
+
+    assert (looked_up.returncode, looked_up.stdout) == (4, "")
+    assert looked_up.stderr.startswith("tailrace: no task unknown;")
+
+
+def test_what_the_server_finds_malformed_is_a_mistake_of_the_command_line(address: str) -> None:
+    submitted = tailrace(address, "submit", "no spaces allowed")
+
+    assert submitted.returncode == 2
+    assert "task_type" in submitted.stderr
+
+
+def test_on_a_terminal_wait_shows_how_far_it_is(address: str, client: Client, worker: HandWorker) -> None:
+    result = client.submit("a")
+    worker.succeed(worker.take(), 1)
+    controller, terminal = pty.openpty()
+    environ = {**os.environ, "TAILRACE_ADDRESS": address, "TERM": "xterm"}
+    with subprocess.Popen([*COMMAND, "wait", result.id], stdout=terminal, env=environ) as command:
+        os.close(terminal)
+        shown = _read_all(controller)
+
+        assert command.wait(WITHIN_S) == 0
+    assert f"{result.id} SUCCESS" in shown
+    assert "0/1" in shown
+
+
+def _read_all(descriptor: int) -> str:
+    chunks = []
+    try:
+        while chunk := os.read(descriptor, 4096):
+            chunks.append(chunk)
+    except OSError:
+        # How Linux says that the other end of a terminal was closed.
+        pass
+    os.close(descriptor)
+    return b"".join(chunks).decode()
