@@ -21,15 +21,18 @@ WITHIN_S = 60.0
 def main() -> int:
     """Run the demo; 0 when everything came out as expected."""
     console = Console(width=None if sys.stdout.isatty() else 110)
-    with tempfile.TemporaryDirectory(prefix="tailrace-demo-") as scratch:
-        with server_and_worker(Path(scratch)) as address, Client(address) as client:
-            began = time.monotonic()
-            client.options(queue="demo").submit("count_words", str(CHECKOUT / "README.md")).get(timeout=WITHIN_S)
-            console.print(f"A server on {address} and a worker are up; first result after {_ms(began)} ms.")
-            jobs = jobs_for(CHECKOUT, Path(scratch))
-            endings, failed = run(console, client, address, jobs)
-            console.print(table_of(endings))
-            is_raised = show_failure(console, failed)
+    with (
+        tempfile.TemporaryDirectory(prefix="tailrace-demo-") as scratch,
+        server_and_worker(Path(scratch)) as address,
+        Client(address) as client,
+    ):
+        began = time.monotonic()
+        client.options(queue="demo").submit("count_words", str(CHECKOUT / "README.md")).get(timeout=WITHIN_S)
+        console.print(f"A server on {address} and a worker are up; first result after {_ms(began)} ms.")
+        jobs = jobs_for(CHECKOUT, Path(scratch))
+        endings, failed = run(console, client, address, jobs)
+        console.print(table_of(endings))
+        is_raised = show_failure(console, failed)
     unexpected = [ending for ending in endings if not ending.is_expected]
     for ending in unexpected[:10]:
         wanted = (ending.job.state, ending.job.value, ending.job.attempts)

@@ -86,9 +86,9 @@ class Reader:
             _tell(process, signal.SIGKILL)
 
     def _run(self, command: list[str]) -> None:
-        # Not a pipe: what a block leaves in the background would hold it open.
+        # Not a pipe: what a block leaves in the background would hold it open, and goes on writing.
         output = self._directory / "output.txt"
-        with output.open("wb") as sink:
+        with output.open("ab") as sink:
             process = subprocess.Popen(
                 command,
                 cwd=self._directory,

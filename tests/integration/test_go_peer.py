@@ -1,6 +1,6 @@
 """A stranger keeps the contract honest: a client and a worker in Go, made from proto/ and Go's gRPC library alone."""
 
-import sys
+import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -9,7 +9,11 @@ import pytest
 
 from tailrace.client import Client, TaskFailedError
 from tailrace.v1 import task_service_pb2, task_service_pb2_grpc
-from tests.integration.peers import GoPrograms, ServerProcess, build_go_programs, running, stop
+from tests.faults.processes import Processes
+from tests.integration.go_programs import GoPrograms, build_go_programs
+
+if shutil.which("go") is None:
+    pytest.skip("no go on PATH: the client and the worker in Go were not run", allow_module_level=True)
 
 pytestmark = [pytest.mark.go, pytest.mark.timeout(400)]
 WITHIN_S = 20.0
@@ -17,28 +21,23 @@ WITHIN_S = 20.0
 
 @pytest.fixture(scope="session")
 def go(tmp_path_factory: pytest.TempPathFactory) -> GoPrograms:
-    programs = build_go_programs(tmp_path_factory.mktemp("go"))
-    if programs is None:
-        pytest.skip("no go on PATH: the client and the worker in Go were not run")
-    return programs
+    return build_go_programs(tmp_path_factory.mktemp("go"))
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    process = ServerProcess(tmp_path_factory.mktemp("server"))
-    process.start()
-    yield process
-    process.kill()
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    processes = Processes(tmp_path_factory.mktemp("processes"))
+    yield processes
+    processes.close()
 
 
 @pytest.fixture(scope="module")
-def address(go: GoPrograms, server: ServerProcess) -> Iterator[str]:
+def address(go: GoPrograms, processes: Processes) -> Iterator[str]:
     """The address of a server with two workers: one in Go on queue "go", one in Python on queue "python"."""
-    python_worker = (sys.executable, "-m", "tailrace.worker", "tests.integration.peer_tasks:worker")
-    with (
-        running(str(go.worker), "-address", server.address, "-queues", "go"),
-        running(*python_worker, "--address", server.address),
-    ):
+    server = processes.server(f"sqlite:///{processes.directory}/tailrace.db")
+    command = ["-m", "tailrace.worker", "tests.integration.peer_tasks:worker", "--address", server.address]
+    processes.python("worker", *command)
+    with go.worker(server.address, "go"):
         yield server.address
 
 
@@ -115,35 +114,28 @@ def test_go_worker_keeps_a_lease_that_is_shorter_than_the_task(client: Client, a
 
 
 def test_go_worker_finishes_its_task_before_it_stops(go: GoPrograms, client: Client, address: str) -> None:
-    with running(str(go.worker), "-address", address, "-queues", "stopping") as worker:
+    with go.worker(address, "stopping") as worker:
         result = client.options(queue="stopping").submit("sleep", 2)
         wait_for_start(result.id, address)
-        exit_code = stop(worker)
+        worker.ask_to_stop()
+        exit_code = worker.wait()
 
     assert exit_code == 0
     assert result.get(timeout=WITHIN_S) == 2
     assert attempts_of(result.id, address) == 1
 
 
-def test_go_worker_keeps_its_task_through_a_crash_of_the_server(
-    go: GoPrograms, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    server = ServerProcess(tmp_path_factory.mktemp("crashing"))
-    server.start()
-    try:
-        with (
-            running(str(go.worker), "-address", server.address, "-queues", "go"),
-            Client(server.address) as client,
-        ):
-            result = client.options(queue="go").submit("sleep", 3)
-            wait_for_start(result.id, server.address)
-            server.kill()
-            server.start()
+def test_go_worker_keeps_its_task_through_a_crash_of_the_server(go: GoPrograms, processes: Processes) -> None:
+    server = processes.server(f"sqlite:///{processes.directory}/crashing.db", name="crashing")
+    with go.worker(server.address, "go") as worker, Client(server.address) as client:
+        result = client.options(queue="go").submit("sleep", 3)
+        wait_for_start(result.id, server.address)
+        server.process.kill()
+        worker.wait_for_line("coming back with 1 tasks in hand")
+        server.start()
 
-            assert result.get(timeout=WITHIN_S) == 3
-            assert attempts_of(result.id, server.address) == 1
-    finally:
-        server.kill()
+        assert result.get(timeout=WITHIN_S) == 3
+        assert attempts_of(result.id, server.address) == 1
 
 
 def wait_for_start(task_id: str, address: str) -> None:
