@@ -9,7 +9,7 @@ entry every half a minute or so, so that a wait can be late but never hangs.
 import asyncio
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import structlog
@@ -97,22 +97,32 @@ class Subscription:
         self._arrived.set()
 
     async def take(self) -> News:
-        """Take what is new, up to about one message full; a task that changed twice comes once, as it is now.
+        """Take what is new, as much as a message holds; a task that changed twice comes once, as it is now.
 
         Raises:
             StoreUnavailableError: A large outcome had to be read again and could not be; take it later.
         """
         snapshots: list[TaskSnapshot] = []
         size_bytes = 0
-        while self._changed and size_bytes < FILL_MESSAGE_BYTES:
+        while self._changed:
             task_id = next(iter(self._changed))
             # Taken off before it is looked at: what changes meanwhile puts it back.
             del self._changed[task_id]
-            snapshot = await self._current(task_id)
+            if task_id not in self._open:
+                continue
+            try:
+                snapshot = await self._current(task_id)
+            except TailraceError:
+                if snapshots:
+                    break
+                raise
             if snapshot is None:
                 self._forget(task_id)
                 continue
             size_bytes += payload_bytes(snapshot)
+            if snapshots and size_bytes > FILL_MESSAGE_BYTES:
+                self._changed[task_id] = None
+                break
             snapshots.append(snapshot)
             self._told(snapshot)
         not_found, self._not_found = tuple(self._not_found), []
@@ -186,6 +196,11 @@ class Waiting:
         """How many tasks are waited for."""
         return len(self._entries)
 
+    @property
+    def kept_bytes(self) -> int:
+        """How large the payloads are that are kept for readers."""
+        return self._kept_bytes
+
     def subscribe(self, targets: Mapping[str, int | None], *, done_only: bool = False) -> Subscription:
         """Begin to wait for tasks, each with the revision seen last, or None.
 
@@ -227,6 +242,8 @@ class Waiting:
         if isinstance(change, EpochBreak):
             for entry in self._entries.values():
                 entry.notices += 1
+                # An end stays true; anything else may have been overtaken, and is not to be told to newcomers.
+                entry.is_current = entry.is_current and entry.snapshot is not None and entry.snapshot.is_done
                 self._to_read_again[entry.task_id] = None
             self._has_work.set()
         elif isinstance(change, TaskChanged) and change.task_id in self._entries:
@@ -285,7 +302,8 @@ class Waiting:
 
     async def _read_chunk(self, task_ids: list[str]) -> bool:
         """Read some tasks; False when the store could not be asked about all of them."""
-        asked = [(self._entries[task_id], self._entries[task_id].notices) for task_id in task_ids]
+        entries = [self._entries[task_id] for task_id in task_ids]
+        asked = [(entry, entry.notices, tuple(entry.subscriptions)) for entry in entries]
         try:
             outcomes = await self._coordinator.register_waits(task_ids)
         except Exception:
@@ -294,16 +312,21 @@ class Waiting:
             return False
         failed = [task_id for task_id, outcome in zip(task_ids, outcomes, strict=True) if _is_error(outcome)]
         self._to_read.update(dict.fromkeys(failed))
-        for (entry, notices), outcome in zip(asked, outcomes, strict=True):
-            if self._entries.get(entry.task_id) is entry and not isinstance(outcome, TailraceError):
-                self._answer(entry, outcome, is_newest=entry.notices == notices)
+        for (entry, notices, askers), outcome in zip(asked, outcomes, strict=True):
+            if self._entries.get(entry.task_id) is not entry or isinstance(outcome, TailraceError):
+                continue
+            is_newest = entry.notices == notices
+            if outcome is not None:
+                self._answer(entry, outcome, is_newest=is_newest)
+            elif is_newest:
+                # Whoever came later is answered by a later read: the task may have been submitted in between.
+                _tell_not_found(entry.task_id, askers)
+            else:
+                self._read(entry.task_id)
         return not failed
 
-    def _answer(self, entry: _Entry, snapshot: TaskSnapshot | None, *, is_newest: bool) -> None:
+    def _answer(self, entry: _Entry, snapshot: TaskSnapshot, *, is_newest: bool) -> None:
         entry.read_at = time.monotonic() + READ_AGAIN_S * random.uniform(0.5, 1.5)
-        if snapshot is None:
-            self._not_found(entry)
-            return
         known = entry.snapshot
         if is_newest or known is None or snapshot.revision >= known.revision:
             self._offer(entry, snapshot)
@@ -316,10 +339,6 @@ class Waiting:
         for subscription in tuple(entry.subscriptions):
             subscription.notice(snapshot)
 
-    def _not_found(self, entry: _Entry) -> None:
-        for subscription in tuple(entry.subscriptions):
-            subscription.notice_not_found(entry.task_id)
-
     def _keep(self, entry: _Entry, snapshot: TaskSnapshot) -> None:
         self._kept_bytes -= payload_bytes(entry.snapshot)
         size_bytes = payload_bytes(snapshot)
@@ -331,6 +350,11 @@ class Waiting:
     def _drop(self, entry: _Entry) -> None:
         self._kept_bytes -= payload_bytes(entry.snapshot)
         self._entries.pop(entry.task_id, None)
+
+
+def _tell_not_found(task_id: str, subscriptions: Iterable[Subscription]) -> None:
+    for subscription in subscriptions:
+        subscription.notice_not_found(task_id)
 
 
 def _is_error(outcome: object) -> bool:
