@@ -5,6 +5,8 @@ from collections.abc import Generator
 
 import pytest
 
+pytest_plugins = ["tailrace.testing.fixtures"]
+
 NOTHING_MAY_BE_SKIPPED = os.environ.get("CI") == "true"
 """A developer's machine may lack Go; where the work is judged, a test that did not run is a test that failed."""
 

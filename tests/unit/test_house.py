@@ -10,6 +10,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+NOT_IN_PLAIN_INSTALL = (
+    "click",
+    "google.rpc",
+    "grpc_health",
+    "grpc_reflection",
+    "grpc_status",
+    "redis",
+    "rich",
+    "structlog",
+)
 PORTIONS = ("cli", "client", "server", "testing", "v1", "worker")
 
 
@@ -59,6 +69,26 @@ def test_plain_install_brings_grpcio_and_protobuf_only(wheel: zipfile.ZipFile) -
     assert requirements is not None
     plain = [requirement for requirement in requirements if "extra ==" not in requirement]
     assert sorted(requirement.partition(">=")[0] for requirement in plain) == ["grpcio", "protobuf"]
+
+
+def test_client_and_worker_import_with_nothing_but_the_plain_install() -> None:
+    script = f"""
+import sys
+
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.startswith({NOT_IN_PLAIN_INSTALL}):
+            raise ModuleNotFoundError(name)
+
+
+sys.meta_path.insert(0, Missing())
+import tailrace.client, tailrace.worker, tailrace.worker.__main__
+"""
+
+    completed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+
+    assert (completed.returncode, completed.stderr) == (0, "")
 
 
 def test_stubs_are_generated_with_the_oldest_release_that_is_supported() -> None:
