@@ -8,6 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST_MODULE_LINES = 400
+LONGEST_TEST_MODULE_LINES = 600  # a list of behaviours is read one at a time
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 MAKE_TARGET = re.compile(r"\bmake ([a-z][a-z-]+)")
@@ -50,9 +51,10 @@ def _namespace_problems(files: list[Path]) -> Iterator[str]:
 def _size_problems(files: list[Path]) -> Iterator[str]:
     for file in files:
         if file.suffix == ".py" and not file.is_relative_to("proto/gen"):
+            ceiling = LONGEST_TEST_MODULE_LINES if file.is_relative_to("tests") else LONGEST_MODULE_LINES
             lines = len((ROOT / file).read_text(encoding="utf-8").splitlines())
-            if lines > LONGEST_MODULE_LINES:
-                yield f"{file}: {lines} lines, where {LONGEST_MODULE_LINES} is the ceiling"
+            if lines > ceiling:
+                yield f"{file}: {lines} lines, where {ceiling} is the ceiling"
 
 
 def _link_problems(files: list[Path]) -> Iterator[str]:
