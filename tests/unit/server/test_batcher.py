@@ -9,6 +9,7 @@ from tailrace.server.coordinator import batcher as batcher_module
 from tailrace.server.coordinator.batcher import Batcher
 from tailrace.server.domain.errors import StoreUnavailableError
 from tailrace.server.store.base import MAX_CALL_BYTES, MAX_ITEMS
+from tests.unit.server.turns import other_tasks_ran
 
 
 class GatedCalls:
@@ -33,12 +34,6 @@ class GatedCalls:
         self._gate.release()
 
 
-async def begun(*calls: asyncio.Task[list[str]]) -> None:
-    """Give tasks that were just made the time to hand in their items."""
-    for _ in range(3):
-        await asyncio.gather(*(asyncio.wait([call], timeout=0) for call in calls))
-
-
 def start(batcher: Batcher[str, str], *items: str) -> asyncio.Task[list[str]]:
     return asyncio.create_task(batcher.run(items))
 
@@ -61,7 +56,7 @@ async def test_what_arrives_during_a_call_goes_into_the_next_one_in_order() -> N
     first = start(batcher, "a")
     await calls.began.acquire()
     others = [start(batcher, "b", "c"), start(batcher, "d"), start(batcher, "e")]
-    await begun(*others)
+    await other_tasks_ran()
 
     calls.let_one_through()
     calls.let_one_through()
@@ -75,7 +70,7 @@ async def test_only_one_call_is_under_way() -> None:
     batcher = Batcher[str, str](calls)
     waiting = [start(batcher, str(number)) for number in range(10)]
     await calls.began.acquire()
-    await begun(*waiting)
+    await other_tasks_ran()
 
     assert len(calls.calls) == 1
     calls.let_one_through()
@@ -117,7 +112,7 @@ async def test_callers_are_not_put_together_beyond_a_calls_size() -> None:
     first = start(batcher, "a0")
     await calls.began.acquire()
     large = [start(batcher, f"{name}{MAX_CALL_BYTES // 2 + 1}") for name in "bc"]
-    await begun(*large)
+    await other_tasks_ran()
 
     for _ in range(3):
         calls.let_one_through()
@@ -132,7 +127,7 @@ async def test_callers_are_not_put_together_beyond_a_calls_items() -> None:
     first = start(batcher, "a")
     await calls.began.acquire()
     others = [start(batcher, *(["b"] * (MAX_ITEMS - 1))), start(batcher, "c"), start(batcher, "d")]
-    await begun(*others)
+    await other_tasks_ran()
 
     for _ in range(3):
         calls.let_one_through()
@@ -147,7 +142,7 @@ async def test_cancelled_caller_disturbs_no_other_and_its_items_still_go() -> No
     first = start(batcher, "a")
     await calls.began.acquire()
     gone, staying = start(batcher, "b"), start(batcher, "c")
-    await begun(gone, staying)
+    await other_tasks_ran()
 
     gone.cancel()
     calls.let_one_through()
@@ -165,7 +160,7 @@ async def test_caller_cancelled_during_its_own_call_does_not_cancel_the_call() -
     gone = start(batcher, "a")
     await calls.began.acquire()
     staying = start(batcher, "b")
-    await begun(staying)
+    await other_tasks_ran()
 
     gone.cancel()
     calls.let_one_through()
@@ -183,7 +178,7 @@ async def test_error_reaches_every_caller_of_the_batch_and_no_other(item: str, e
     first = start(batcher, "a")
     await calls.began.acquire()
     batch = [start(batcher, "b"), start(batcher, item), start(batcher, "c")]
-    await begun(*batch)
+    await other_tasks_ran()
 
     calls.let_one_through()
     calls.let_one_through()
@@ -218,7 +213,7 @@ async def test_too_much_waiting_is_refused_at_once_and_room_comes_back(monkeypat
     calls = GatedCalls(is_open=False)
     batcher = Batcher[str, str](calls)
     waiting = [start(batcher, "a"), start(batcher, "b", "c")]
-    await begun(*waiting)
+    await other_tasks_ran()
 
     with pytest.raises(StoreUnavailableError, match="too slow"):
         await batcher.run(["d"])
@@ -240,7 +235,7 @@ async def test_too_many_waiting_bytes_are_refused_too(monkeypatch: pytest.Monkey
     calls = GatedCalls(is_open=False)
     batcher = Batcher[str, str](calls, size_of=len)
     waiting = start(batcher, "a" * 8)
-    await begun(waiting)
+    await other_tasks_ran()
 
     with pytest.raises(StoreUnavailableError, match="too slow"):
         await batcher.run(["b" * 3])

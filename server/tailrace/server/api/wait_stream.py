@@ -1,6 +1,7 @@
 """One WaitFor call: what is waited for, and when it is over."""
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,6 +18,8 @@ from tailrace.v1 import task_service_pb2 as pb
 Write = Callable[[bytes], Awaitable[None]]
 
 STORE_BACKOFF_S = 0.5
+SNAPSHOT_S = 5.0
+"""How long past its timeout a call is held for the sake of its snapshot: one that times out knows what is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +96,7 @@ class WaitStream:
         now = time.monotonic()
         spread = random.uniform(1 - limits.STREAM_LIFE_SPREAD, 1 + limits.STREAM_LIFE_SPREAD)
         life_ends_at = now + limits.WAIT_STREAM_LIFE_S * spread
-        times_out_at = life_ends_at if self._wait.timeout_s is None else now + self._wait.timeout_s
+        times_out_at = math.inf if self._wait.timeout_s is None else now + self._wait.timeout_s
         keepalive_at = now + limits.KEEPALIVE_S
         while True:
             if await self._tell_news(subscription):
@@ -101,14 +104,17 @@ class WaitStream:
             if self._is_snapshot_told and self._wait.holds(subscription):
                 return pb.WAIT_END_REASON_SATISFIED
             now = time.monotonic()
-            if self._wait.timeout_s is not None and now >= times_out_at:
+            gives_up_at = times_out_at if self._is_snapshot_told else times_out_at + SNAPSHOT_S
+            if now >= gives_up_at:
                 return pb.WAIT_END_REASON_TIMEOUT
             if self._draining.is_set() or now >= life_ends_at:
                 return pb.WAIT_END_REASON_RECONNECT
             if now >= keepalive_at:
                 await self._write(pb.WaitForResponse().SerializeToString())
                 keepalive_at = now + limits.KEEPALIVE_S
-            await subscription.wait(min(keepalive_at, times_out_at, life_ends_at) - now)
+                # Whatever came during the write has woken nobody.
+                continue
+            await subscription.wait(min(keepalive_at, gives_up_at, life_ends_at) - now)
 
     async def _tell_news(self, subscription: Subscription) -> bool:
         """Write what has gathered, message by message; False when there was nothing."""
