@@ -4,7 +4,6 @@ A class is looked up in a fixed table of builtins or among those the program reg
 imported, and nothing that is not an Exception (SystemExit, KeyboardInterrupt) can come back.
 """
 
-import ast
 import builtins
 import logging
 from collections.abc import Callable
@@ -120,10 +119,5 @@ class _Verbatim(str):
 
 def _key_error(message: str) -> KeyError:
     """Make the KeyError whose str() is the message: str(KeyError("a")) is "'a'", with the quotes."""
-    try:
-        key = ast.literal_eval(message)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        key = None
-    if isinstance(key, str | int) and repr(key) == message:
-        return KeyError(key)
-    return KeyError(_Verbatim(message))
+    key = message[1:-1]
+    return KeyError(key if repr(key) == message else _Verbatim(message))

@@ -141,7 +141,7 @@ def test_a_key_error_has_its_key_where_that_was_a_text() -> None:
     assert error_of(a_failure(type="KeyError", message="'user'")).args == ("user",)
 
 
-@pytest.mark.parametrize("message", ["", "no such key", "'" + "(" * 4000, "__import__('os')"])
+@pytest.mark.parametrize("message", ["", "no such key", "7", "'a", r"'\d'", "'a' and 'b'"])
 def test_a_key_error_keeps_a_message_that_is_no_key(message: str) -> None:
     assert str(error_of(a_failure(type="KeyError", message=message))) == message
 
