@@ -740,7 +740,8 @@ type WaitForRequest struct {
 	Condition WaitCondition `protobuf:"varint,3,opt,name=condition,proto3,enum=tailrace.v1.WaitCondition" json:"condition,omitempty"`
 	// Optional. Leave result and failure details out.
 	OmitResults bool `protobuf:"varint,5,opt,name=omit_results,json=omitResults,proto3" json:"omit_results,omitempty"`
-	// Optional. End with OK and TIMEOUT after this long.
+	// Optional. End with OK and TIMEOUT after this long; 0 ends right after the
+	// snapshot.
 	WaitTimeout *durationpb.Duration `protobuf:"bytes,7,opt,name=wait_timeout,json=waitTimeout,proto3" json:"wait_timeout,omitempty"`
 	// Optional. After the snapshot, only outcomes that are done.
 	DoneOnly      bool `protobuf:"varint,8,opt,name=done_only,json=doneOnly,proto3" json:"done_only,omitempty"`

@@ -444,7 +444,9 @@ class WaitForRequest(_message.Message):
 
     @_builtins.property
     def wait_timeout(self) -> _duration_pb2.Duration:
-        """Optional. End with OK and TIMEOUT after this long."""
+        """Optional. End with OK and TIMEOUT after this long; 0 ends right after the
+        snapshot.
+        """
 
     def __init__(
         self,
