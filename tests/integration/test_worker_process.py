@@ -10,6 +10,8 @@ from pathlib import Path
 import grpc
 import pytest
 
+from tailrace.client import Client
+from tailrace.testing import run_server
 from tailrace.v1 import worker_service_pb2 as wire
 from tests.integration.scripted_server import PATIENCE_S, ScriptedServer
 from tests.unit.worker.messages import an_assignment, release_acks
@@ -160,3 +162,17 @@ def test_modules_are_found_where_the_command_is_run(server: ScriptedServer, tmp_
         assert exit_of(process)[0] == 0
 
     assert list(hello.worker.queues) == ["mine"]
+
+
+def test_signal_lets_a_task_of_a_real_server_finish() -> None:
+    with (
+        run_server() as running,
+        started(f"{TASKS}:worker", "--address", running.address) as process,
+        Client(running.address) as client,
+    ):
+        result = client.submit("take", 0.5)
+        await_line(process, "task_begun")
+        process.terminate()
+
+        assert exit_of(process)[0] == 0
+        assert result.get(timeout=PATIENCE_S) == "taken"

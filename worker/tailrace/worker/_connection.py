@@ -68,12 +68,24 @@ class Connection:
 
     def _run(self) -> None:
         while not self._over():
-            stream = Stream(self._stub, self._conversation, self._runner, times=self._times, clock=self._clock)
-            self._streams.append(stream)
+            stream = self._open()
             self._watch(stream)
             if self._over():
                 return
             self._judge(stream)
+
+    def _open(self) -> Stream:
+        stream = Stream(
+            self._stub,
+            self._conversation,
+            self._runner,
+            times=self._times,
+            # The first failure is worth hearing of at once; from then on only the server's return is.
+            waits_for_server=self._failures > 0,
+            clock=self._clock,
+        )
+        self._streams.append(stream)
+        return stream
 
     def _over(self) -> bool:
         return self._conversation.closed or self._conversation.drained
@@ -119,6 +131,8 @@ class Connection:
 
 
 def _why(stream: Stream) -> str:
+    if stream.leaving:
+        return "the server asked for another stream"
     if stream.given_up or stream.status is None:
         return stream.given_up or "the server ended the stream"
     return f"{stream.status.message or stream.status.reason} ({stream.status.code.name})"

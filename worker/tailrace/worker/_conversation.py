@@ -82,7 +82,7 @@ class Conversation:
         """Take in one message of the server."""
         with self._lock:
             heard = self._session.receive(response, self._clock())
-            self._notify()
+            self._notify_of_task()
             return heard
 
     # Tasks.
@@ -96,7 +96,7 @@ class Conversation:
         """Note that a task's code has ended, see WorkerSession.finish."""
         with self._lock:
             self._session.finish(key, result)
-            self._notify()
+            self._notify_of_task()
 
     # Draining and the end.
 
@@ -170,6 +170,11 @@ class Conversation:
                 if left_s is not None and left_s <= 0:
                     break
                 self._changed.wait(left_s)
+
+    def _notify_of_task(self) -> None:
+        self._to_write.notify_all()
+        if self._session.draining:  # until then nobody waits for what becomes of tasks, and they are many
+            self._changed.notify_all()
 
     def _notify(self) -> None:
         self._to_write.notify_all()

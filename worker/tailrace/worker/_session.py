@@ -46,7 +46,10 @@ class WorkerSession:
     """One process's presence at the server. Not thread-safe; times are seconds of one monotonic clock."""
 
     def __init__(self, info: wire.WorkerInfo, *, concurrency: int, retry_pause_s: Callable[[int], float]) -> None:
+        self.draining = False
+        """Told to take no more tasks."""
         self.drained = False
+        """The server has taken leave of this worker."""
         self._info = info
         self._concurrency = concurrency
         self._leases = LeaseBook()
@@ -54,7 +57,6 @@ class WorkerSession:
         self._waiting: deque[LeaseKey] = deque()
         self._executing: set[LeaseKey] = set()  # one slot each
         self._abandoned: set[LeaseKey] = set()  # those of them whose lease is gone
-        self._draining = False
         self._drain_told = False
         self._told_capacity = 0
         self._session_id = ""
@@ -103,8 +105,8 @@ class WorkerSession:
 
     def drain(self) -> None:
         """Take no more tasks, and give back those that have not begun. Again: no effect."""
-        if not self._draining:
-            self._draining = True
+        if not self.draining:
+            self.draining = True
             self._waiting.clear()
             self._release_in(Phase.WAITING, Phase.STARTING)
 
@@ -185,7 +187,7 @@ class WorkerSession:
     # Frames.
 
     def _next_control(self) -> wire.WorkRequest | None:
-        if self._draining and not self._drain_told:
+        if self.draining and not self._drain_told:
             self._drain_told = True
             return wire.WorkRequest(drain=wire.Drain())
         capacity = self._capacity()
@@ -211,7 +213,7 @@ class WorkerSession:
 
     def _capacity(self) -> int:
         """Count the slots that tasks can have: a thread that outlives its lease keeps its slot until it ends."""
-        if self._draining:
+        if self.draining:
             return 0
         return self._concurrency - len(self._abandoned)
 
@@ -222,7 +224,7 @@ class WorkerSession:
             key = self._leases.add(assignment, now)
             if key is None:
                 continue
-            if self._draining:
+            if self.draining:
                 self._release(key)
             else:
                 self._waiting.append(key)

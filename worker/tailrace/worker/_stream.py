@@ -57,8 +57,19 @@ class Stream:
         runner: TaskRunner,
         *,
         times: StreamTimes,
+        waits_for_server: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Open it.
+
+        Args:
+            stub: Where to.
+            conversation: What is said.
+            runner: Who is told of tasks.
+            times: How patient to be.
+            waits_for_server: Be there the moment the server can be reached, instead of failing when it cannot.
+            clock: Seconds, monotonic.
+        """
         self.welcomed = False
         self.superseded = False
         self.leaving = False
@@ -76,7 +87,7 @@ class Stream:
         self.opened_at = clock()
         self._heard_at = self.opened_at
         self._superseded_at: float | None = None
-        self._call = stub.Work(self._requests())
+        self._call = stub.Work(self._requests(), wait_for_ready=waits_for_server)
         self._reader = threading.Thread(target=self._read, name="tailrace-worker-reader", daemon=True)
         self._reader.start()
 
