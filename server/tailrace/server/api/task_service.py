@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 from tailrace.server.api import render
 from tailrace.server.api.handler import Context, OpenCalls
@@ -19,6 +20,9 @@ from tailrace.server.store.base import Submitted
 from tailrace.server.waiting import Waiting
 from tailrace.v1 import task_service_pb2 as pb
 from tailrace.v1.task_service_pb2_grpc import TaskServiceServicer
+
+READ_STEP = 64
+"""Results read at a time: a batch of large ones is not to be held in memory whole."""
 
 
 class TaskService(TaskServiceServicer):
@@ -61,6 +65,8 @@ class TaskService(TaskServiceServicer):
         """Read one outcome, or wait for it."""
         violations = Violations()
         check_name(violations, "task_id", request.task_id, TASK_ID)
+        if request.after_revision < 0:
+            violations.add("after_revision", "must not be negative")
         wait_ms = span_ms(violations, "wait_timeout", request.wait_timeout, maximum_ms=limits.MAX_WAIT_TIMEOUT_MS)
         violations.raise_if_any()
         snapshot = await self._read_one(request.task_id)
@@ -71,17 +77,17 @@ class TaskService(TaskServiceServicer):
     async def BatchGetResults(self, request: pb.BatchGetResultsRequest, context: Context) -> pb.BatchGetResultsResponse:
         """Read many outcomes, as many as fit into the answer."""
         check_count("task_ids", request.task_ids, limit=limits.MAX_BATCH_ITEMS, minimum=1)
-        valid = [task_id for task_id in request.task_ids if is_task_id(task_id)]
-        outcomes = dict(zip(valid, await self._coordinator.read(valid), strict=True))
+        check_size("task_ids", request.ByteSize(), limit=limits.MAX_TASK_IDS_BYTES)
+        asked = list(request.task_ids)
         response = pb.BatchGetResultsResponse()
         size_bytes = 0
-        for index, task_id in enumerate(request.task_ids):
-            if size_bytes >= limits.FILL_MESSAGE_BYTES:
-                response.remaining_task_ids.extend(request.task_ids[index:])
-                break
-            item = _result_item(task_id, outcomes)
-            size_bytes += item.ByteSize()
-            response.items.append(item)
+        for begin in range(0, len(asked), READ_STEP):
+            for item in await self._read_items(asked[begin : begin + READ_STEP]):
+                size_bytes += item.ByteSize()
+                if response.items and size_bytes > limits.FILL_MESSAGE_BYTES:
+                    response.remaining_task_ids.extend(asked[len(response.items) :])
+                    return response
+                response.items.append(item)
         return response
 
     async def WaitFor(self, request: pb.WaitForRequest, context: Context) -> None:  # type: ignore[override]  # writes to the context instead of yielding
@@ -107,8 +113,13 @@ class TaskService(TaskServiceServicer):
             raise TaskNotFoundError(task_id)
         return outcome
 
+    async def _read_items(self, task_ids: Sequence[str]) -> list[pb.BatchGetResultsResponse.Item]:
+        valid = [task_id for task_id in task_ids if is_task_id(task_id)]
+        outcomes = dict(zip(valid, await self._coordinator.read(valid), strict=True))
+        return [_result_item(task_id, outcomes) for task_id in task_ids]
+
     async def _wait_for_one(self, request: pb.GetResultRequest, snapshot: TaskSnapshot, wait_ms: int) -> TaskSnapshot:
-        """Wait until the task is done or, when a revision was named, has another one."""
+        """Wait until the task is done or, when a revision was named, has another one; tell what is when time is up."""
         subscription = self._waiting.subscribe(
             {request.task_id: snapshot.revision}, done_only=request.after_revision == 0
         )
@@ -122,23 +133,23 @@ class TaskService(TaskServiceServicer):
                 if news.not_found:
                     raise TaskNotFoundError(request.task_id)
                 for changed in news.snapshots:
-                    snapshot = changed
                     if changed.is_done or request.after_revision:
                         return changed
-            return snapshot
         finally:
             drained.cancel()
             subscription.close()
+        # Changes that were no end were not followed, so what was read at first may be old.
+        return await self._read_one(request.task_id)
 
 
-def check_size(field: str, size_bytes: int) -> None:
+def check_size(field: str, size_bytes: int, *, limit: int = limits.MAX_BATCH_BYTES) -> None:
     """Check the size of a whole batch.
 
     Raises:
         LimitExceededError: It is over the limit.
     """
-    if size_bytes > limits.MAX_BATCH_BYTES:
-        raise LimitExceededError(field, limit=limits.MAX_BATCH_BYTES, actual=size_bytes)
+    if size_bytes > limit:
+        raise LimitExceededError(field, limit=limit, actual=size_bytes)
 
 
 def _submit_response(outcome: Submitted) -> pb.SubmitResponse:
@@ -147,15 +158,15 @@ def _submit_response(outcome: Submitted) -> pb.SubmitResponse:
 
 def _submit_item(task_id: str, outcome: Submitted | TailraceError) -> pb.SubmitItem:
     if isinstance(outcome, TailraceError):
-        return pb.SubmitItem(task_id=task_id, error=render.item_error(outcome))
+        return pb.SubmitItem(task_id=task_id[: limits.MAX_ECHO_CHARS], error=render.item_error(outcome))
     return pb.SubmitItem(task_id=task_id, submitted=_submit_response(outcome))
 
 
 def _result_item(
     task_id: str, outcomes: dict[str, TaskSnapshot | TailraceError | None]
 ) -> pb.BatchGetResultsResponse.Item:
-    item = pb.BatchGetResultsResponse.Item(task_id=task_id)
-    outcome = outcomes.get(task_id, invalid("task_ids", f"must match {TASK_ID.pattern}"))
+    item = pb.BatchGetResultsResponse.Item(task_id=task_id[: limits.MAX_ECHO_CHARS])
+    outcome = outcomes[task_id] if task_id in outcomes else invalid("task_ids", f"must match {TASK_ID.pattern}")
     if isinstance(outcome, TaskSnapshot):
         item.task.CopyFrom(render.task_result(outcome))
     else:

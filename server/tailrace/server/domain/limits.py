@@ -4,6 +4,8 @@ from typing import Final
 
 MAX_BATCH_ITEMS: Final = 1_000
 MAX_BATCH_BYTES: Final = 4 << 20
+MAX_TASK_IDS_BYTES: Final = 256 << 10
+"""Of all the ids of one call: far more than valid ones take, so that an answer can repeat them."""
 MAX_MESSAGE_BYTES: Final = 4 << 20
 """No message above this leaves the server: it is what every gRPC library takes by default."""
 FILL_MESSAGE_BYTES: Final = 3 << 20
