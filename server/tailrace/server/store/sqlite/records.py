@@ -66,7 +66,7 @@ class Records:
             self._pushes[record.task_id] = to_head
 
     def tell(self, record: TaskRecord) -> None:
-        """Have listeners hear of a record that did not change: the caller may have missed when it did."""
+        """Have listeners hear of a record: of one that did not change, too, when they may have missed that it did."""
         self.changes.append(
             TaskChanged(task_id=record.task_id, snapshot=snapshot_of(record), is_done=record.state.is_done)
         )
@@ -74,13 +74,14 @@ class Records:
     def write(self) -> None:
         """Store what changed since the last ``write``."""
         positions = self._place_pushes()
-        updated = [self._records[task_id] for task_id in self._changed if task_id not in self._is_created]
-        self._update([(self._rows[record.task_id], record) for record in updated], positions)
-        self._insert([self._records[task_id] for task_id in self._changed if task_id in self._is_created], positions)
-        for record in updated:
-            if record.revision != self._rows[record.task_id].record.revision:
-                self.tell(record)
-            self._rows[record.task_id] = Row(self._rows[record.task_id].seq, record)
+        changed = [self._records[task_id] for task_id in self._changed]
+        created = [record for record in changed if record.task_id in self._is_created]
+        updated = [(self._rows[r.task_id], r) for r in changed if r.task_id not in self._is_created]
+        revised = created + [record for row, record in updated if record.revision != row.record.revision]
+        self._update(updated, positions)
+        self._insert(created, positions)
+        for record in revised:
+            self.tell(record)
         queues = dict.fromkeys(self._records[task_id].queue for task_id in self._pushes)
         self.changes.extend(QueueReady(queue) for queue in queues)
         for done_with in (self._changed, self._pushes, self._is_created):
@@ -115,11 +116,13 @@ class Records:
             if outcome_columns(record) != outcome_columns(row.record)
         ]
         self.connection.executemany(statements.WRITE_OUTCOME, outcomes)
+        self._rows.update((record.task_id, Row(row.seq, record)) for row, record in changes)
 
     def _insert(self, created: Sequence[TaskRecord], positions: dict[str, int]) -> None:
         if not created:
             return
-        self._delete([self._rows[record.task_id].seq for record in created if record.task_id in self._rows])
+        expired = [self._rows[record.task_id].seq for record in created if record.task_id in self._rows]
+        delete_rows(self.connection, expired)
         last_seq = self._number(statements.LAST_SEQ, ())
         rows = [Row(seq, record) for seq, record in enumerate(created, last_seq + 1)]
         self.connection.executemany(
@@ -132,9 +135,6 @@ class Records:
         )
         self.connection.executemany(statements.WRITE_INPUT, [(row.seq, row.record.request) for row in rows])
         self._rows.update((row.record.task_id, row) for row in rows)
-
-    def _delete(self, seqs: Sequence[int]) -> None:
-        delete_rows(self.connection, seqs)
 
     def _number(self, statement: str, values: tuple[object, ...]) -> int:
         number: int = self.connection.execute(statement, values).fetchone()[0]
