@@ -189,6 +189,40 @@ def test_task_that_exits_does_not_end_the_worker(server: ScriptedServer) -> None
         assert stream.result().success.data == b"3"
 
 
+def test_task_that_stops_the_event_loop_takes_only_coroutines_along(server: ScriptedServer) -> None:
+    worker = a_worker()
+
+    @worker.task
+    async def stop_loop() -> None:
+        asyncio.get_running_loop().stop()
+        await asyncio.Event().wait()
+
+    with worker.running(server.address):
+        stream = server.greeted_stream()
+        stream.assign(an_assignment(1, task_type="stop_loop"))
+        assert stream.result().failure.type == "asyncio.exceptions.CancelledError"
+
+        stream.assign(an_assignment(2, task_type="stop_loop"))
+        assert stream.await_frame("releases").releases.leases[0].task_id == "task-2"
+        stream.send(release_acks(2))
+
+        stream.assign(an_assignment(3, args=(1, 2)))
+        assert stream.result().success.data == b"3"
+
+
+def test_task_may_be_declared_while_the_worker_runs(server: ScriptedServer) -> None:
+    worker = a_worker()
+    with worker.running(server.address):
+        stream = server.greeted_stream()
+
+        @worker.task
+        async def later() -> str:
+            return "known by now"
+
+        stream.assign(an_assignment(1, task_type="later"))
+        assert stream.result().success.data == b'"known by now"'
+
+
 @pytest.mark.parametrize("task_type", ["thread_gate", "loop_gate"])
 def test_tasks_run_side_by_side(server: ScriptedServer, gate: Gate, task_type: str) -> None:
     with a_worker(gate).running(server.address):

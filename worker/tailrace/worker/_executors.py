@@ -17,10 +17,14 @@ logger = logging.getLogger("tailrace.worker")
 
 
 class Executor(Protocol):
-    """Something that runs executions. Its methods neither block for long nor raise, and any thread may call them."""
+    """Something that runs executions. Any thread may call its methods, and none of them blocks for long."""
 
     def submit(self, execution: Execution) -> None:
-        """Begin an execution, and call its done() when it has ended."""
+        """Begin an execution, and call its done() when it has ended.
+
+        Raises:
+            RuntimeError: It cannot be begun; done() will not be called.
+        """
 
     def interrupt(self, execution: Execution) -> bool:
         """Stop an execution whose cancelled is set, if that can be done. False: it cannot, and runs to its end."""
@@ -40,7 +44,7 @@ class AsyncioExecutor:
 
     def submit(self, execution: Execution) -> None:
         """Begin an execution in a context of its own."""
-        self._on_loop(lambda: self._begin(execution))
+        self._loop.call_soon_threadsafe(self._begin, execution)
 
     def interrupt(self, execution: Execution) -> bool:
         """Cancel the execution's asyncio task."""
@@ -101,14 +105,14 @@ class ThreadExecutor:
         """Begin an execution in a context of its own."""
         with self._lock:
             if self._closed:
-                return
-            self._executions.put(execution)
+                raise RuntimeError("the executor is closed")
             if self._idle:
                 self._idle -= 1
+                self._executions.put(execution)
                 return
+            name = f"tailrace-worker-task-{self._threads + 1}"
+            threading.Thread(target=self._work, args=(execution,), name=name, daemon=True).start()
             self._threads += 1
-            name = f"tailrace-worker-task-{self._threads}"
-        threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def interrupt(self, execution: Execution) -> bool:
         """Do nothing: a thread cannot be stopped."""
@@ -123,9 +127,15 @@ class ThreadExecutor:
             for _ in range(self._threads):
                 self._executions.put(None)
 
-    def _work(self) -> None:
+    def _work(self, first: Execution) -> None:
+        self._execute(first)
+        del first  # an idle thread must not keep arguments and results alive
         while (execution := self._executions.get()) is not None:
-            result = None if execution.cancelled else contextvars.Context().run(execution.run)
-            with self._lock:
-                self._idle += 1  # before done(), which may lead to the next submit
-            execution.done(result)
+            self._execute(execution)
+            del execution
+
+    def _execute(self, execution: Execution) -> None:
+        result = None if execution.cancelled else contextvars.Context().run(execution.run)
+        with self._lock:
+            self._idle += 1  # before done(), which may lead to the next submit
+        execution.done(result)

@@ -24,7 +24,7 @@ class Runner:
         self._registry = registry
         self._lock = threading.Lock()
         self._executions: dict[LeaseKey, Execution] = {}
-        self._executors = {name: _MAKERS[name]() for name in {task.executor for task in registry}}
+        self._executors: dict[ExecutorName, Executor] = {}
 
     def start(self, tasks: Sequence[tuple[LeaseKey, wire.Assignment]]) -> None:
         """Begin tasks. Their first beats are on the stream."""
@@ -38,7 +38,7 @@ class Runner:
                 self._executions[key] = execution
             if not self._conversation.is_running(key):  # lost before stop() could find it
                 execution.cancelled = True
-            self._executors[task.executor].submit(execution)
+            self._begin(execution)
 
     def stop(self, keys: Sequence[LeaseKey]) -> None:
         """Stop tasks whose lease was lost."""
@@ -58,8 +58,24 @@ class Runner:
 
     def close(self) -> None:
         """Let go of the executors. Again: no effect."""
-        for executor in self._executors.values():
+        with self._lock:
+            executors = list(self._executors.values())
+        for executor in executors:
             executor.close()
+
+    def _begin(self, execution: Execution) -> None:
+        try:
+            self._executor(execution.task.executor).submit(execution)
+        except RuntimeError:  # no more threads; an event loop that a task has stopped
+            extra = {"task_id": execution.key.task_id}
+            logger.exception("task_not_begun: task %s is given back", execution.key.task_id, extra=extra)
+            self._done(execution, None)
+
+    def _executor(self, name: ExecutorName) -> Executor:
+        with self._lock:
+            if name not in self._executors:
+                self._executors[name] = _MAKERS[name]()
+            return self._executors[name]
 
     def _execution(self, key: LeaseKey) -> Execution | None:
         with self._lock:
@@ -67,7 +83,7 @@ class Runner:
 
     def _interrupt(self, execution: Execution) -> bool:
         execution.cancelled = True
-        return self._executors[execution.task.executor].interrupt(execution)
+        return self._executor(execution.task.executor).interrupt(execution)
 
     def _refuse(self, key: LeaseKey, assignment: wire.Assignment) -> None:
         task_type = assignment.spec.task_type
