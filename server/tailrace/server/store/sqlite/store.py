@@ -41,7 +41,7 @@ class SqliteStore:
     """
 
     def __init__(self, path: Path, *, clock: Callable[[], int] = wall_clock_ms, partitions: int = 1) -> None:
-        self._path = path
+        self.path = path
         self._clock = clock
         self._partitions = partitions
         self._feed = ChangeFeed()
@@ -50,7 +50,7 @@ class SqliteStore:
     @property
     def description(self) -> str:
         """See Store."""
-        return f"SQLite file {self._path}, every change synced to disk"
+        return f"SQLite file {self.path}, every change synced to disk"
 
     @property
     def partitions(self) -> int:
