@@ -31,6 +31,8 @@ class RetryPolicy:
         ``jitter`` (0 to 65,535) picks. Multiplied step by step, so that the Lua restatement rounds alike.
         """
         backoff = float(min(self.initial_backoff_ms, self.max_backoff_ms))
+        if backoff == 0:
+            return 0
         for _ in range(failed_attempts - 1):
             if backoff >= self.max_backoff_ms or self.backoff_multiplier <= 1:
                 break

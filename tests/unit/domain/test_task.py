@@ -1,0 +1,92 @@
+"""The record of a task: accepted, moved, ended, expired."""
+
+import pytest
+
+from tailrace.server.domain.task import (
+    UNKEPT_RESULT_TTL_MS,
+    Place,
+    TaskState,
+    finish,
+    snapshot_of,
+    wait_until_due,
+)
+from tests.unit.domain.records import NOW_MS, a_record, a_started
+
+
+def test_three_states_are_terminal_and_three_are_not() -> None:
+    assert {state for state in TaskState if state.is_done} == {TaskState.SUCCESS, TaskState.FAILURE, TaskState.REVOKED}
+
+
+def test_a_new_task_is_pending_and_ready_at_its_first_revision() -> None:
+    record = a_record()
+
+    assert (record.state, record.place, record.revision, record.due_ms) == (TaskState.PENDING, Place.READY, 1, None)
+    assert (record.create_ms, record.update_ms, record.attempt) == (NOW_MS, NOW_MS, 0)
+
+
+def test_a_new_task_with_a_delay_is_on_the_schedule_until_it_is_over() -> None:
+    record = a_record(start_delay_ms=70)
+
+    assert (record.state, record.place, record.due_ms) == (TaskState.PENDING, Place.SCHEDULE, NOW_MS + 70)
+
+
+@pytest.mark.parametrize(("delay_ms", "place", "due_ms"), [(0, Place.READY, None), (5, Place.SCHEDULE, NOW_MS + 5)])
+def test_a_task_that_waits_is_held_by_nobody(delay_ms: int, place: Place, due_ms: int | None) -> None:
+    started = a_started()
+
+    record = wait_until_due(started, delay_ms, now_ms=NOW_MS)
+
+    assert (record.place, record.due_ms) == (place, due_ms)
+    assert (record.lease_token, record.lease_expire_ms) == (None, None)
+    assert (record.state, record.revision) == (started.state, started.revision)
+
+
+def test_a_success_keeps_the_head_of_its_request_and_drops_the_input() -> None:
+    record = finish(a_started(), TaskState.SUCCESS, now_ms=NOW_MS, result=b"3")
+
+    assert (record.request, record.result) == (b"head:", b"3")
+
+
+@pytest.mark.parametrize("state", [TaskState.FAILURE, TaskState.REVOKED])
+def test_any_other_end_keeps_the_whole_request(state: TaskState) -> None:
+    record = finish(a_started(), state, now_ms=NOW_MS, failure=b"why")
+
+    assert (record.request, record.failure) == (b"head:input", b"why")
+
+
+def test_an_ended_task_is_in_nobodys_hands_and_expires_after_its_ttl() -> None:
+    started = a_started(result_ttl_ms=9_000)
+
+    record = finish(started, TaskState.SUCCESS, now_ms=NOW_MS + 5)
+
+    assert (record.place, record.lease_token, record.lease_expire_ms, record.due_ms) == (Place.DONE, None, None, None)
+    assert (record.revision, record.update_ms) == (started.revision + 1, NOW_MS + 5)
+    assert record.expire_ms == NOW_MS + 5 + 9_000
+
+
+def test_a_ttl_of_zero_keeps_no_result_and_the_record_for_a_minute() -> None:
+    record = finish(a_started(result_ttl_ms=0), TaskState.SUCCESS, now_ms=NOW_MS, result=b"3")
+
+    assert (record.result, record.expire_ms) == (None, NOW_MS + UNKEPT_RESULT_TTL_MS)
+
+
+def test_a_record_is_expired_from_the_very_millisecond() -> None:
+    record = finish(a_started(result_ttl_ms=10), TaskState.SUCCESS, now_ms=NOW_MS)
+
+    assert not record.is_expired(NOW_MS + 9)
+    assert record.is_expired(NOW_MS + 10)
+
+
+def test_a_task_that_is_not_done_never_expires() -> None:
+    assert not a_record(result_ttl_ms=0).is_expired(NOW_MS + 10**12)
+
+
+def test_a_snapshot_says_what_the_record_says() -> None:
+    record = finish(a_started(), TaskState.FAILURE, now_ms=NOW_MS + 1, failure=b"why")
+
+    snapshot = snapshot_of(record)
+
+    assert {name: getattr(snapshot, name) for name in snapshot.__slots__} == {
+        name: getattr(record, name) for name in snapshot.__slots__
+    }
+    assert snapshot.is_done
