@@ -116,7 +116,7 @@ class Connection:
             logger.error("worker_refused: %s: %s", stream.status.code.name, self.refusal)
             self._conversation.close()
             return
-        settled = stream.welcomed and self._clock() - stream.opened_at >= _SETTLED_S
+        settled = stream.welcomed_at is not None and self._clock() - stream.welcomed_at >= _SETTLED_S
         if settled:
             self._failures = 0
         if not (settled and stream.leaving):

@@ -70,7 +70,7 @@ class Stream:
             waits_for_server: Be there the moment the server can be reached, instead of failing when it cannot.
             clock: Seconds, monotonic.
         """
-        self.welcomed = False
+        self.welcomed_at: float | None = None
         self.superseded = False
         self.leaving = False
         """The server wants the stream elsewhere."""
@@ -84,12 +84,17 @@ class Stream:
         self._times = times
         self._clock = clock
         self._hello = conversation.hello()
-        self.opened_at = clock()
-        self._heard_at = self.opened_at
+        self._opened_at = clock()
+        self._heard_at = self._opened_at
         self._superseded_at: float | None = None
         self._call = stub.Work(self._requests(), wait_for_ready=waits_for_server)
         self._reader = threading.Thread(target=self._read, name="tailrace-worker-reader", daemon=True)
         self._reader.start()
+
+    @property
+    def welcomed(self) -> bool:
+        """True once the server has said Welcome."""
+        return self.welcomed_at is not None
 
     def overdue_at(self) -> float:
         """Tell when the stream is to be given up, unless something is heard before."""
@@ -120,7 +125,7 @@ class Stream:
     def _limit(self) -> tuple[float, str]:
         times = self._times
         if not self.welcomed:
-            return self.opened_at + times.welcome_s, f"no Welcome within {times.welcome_s:g} s"
+            return self._opened_at + times.welcome_s, f"no Welcome within {times.welcome_s:g} s"
         silence = self._heard_at + times.silence_s, f"nothing heard for {times.silence_s:g} s"
         if not self.superseded:
             return silence
@@ -161,5 +166,5 @@ class Stream:
             raise ProtocolUnsupportedError(
                 f"the server speaks protocol version {welcome.protocol_version}, this worker {PROTOCOL_VERSION}"
             )
-        self.welcomed = True
+        self.welcomed_at = self._clock()
         return self._conversation.attach(self, self._hello.hello, welcome)
