@@ -16,6 +16,7 @@ from tailrace.v1 import task_pb2, task_service_pb2, worker_service_pb2
 from tailrace.v1.task_service_pb2_grpc import TaskServiceStub
 from tailrace.v1.worker_service_pb2_grpc import WorkerServiceStub
 from tests.store.harness import Harness
+from tests.wait import eventually_async
 
 if TYPE_CHECKING:
     # These two exist for type checkers only.
@@ -144,6 +145,10 @@ class Api:
     async def store(self, result: worker_service_pb2.AttemptResult) -> worker_service_pb2.StoreResultResponse:
         return await self.workers.StoreResult(worker_service_pb2.StoreResultRequest(result=result), timeout=CALL_S)
 
+    async def store_many(self, *results: worker_service_pb2.AttemptResult) -> list[worker_service_pb2.AttemptResultAck]:
+        request = worker_service_pb2.BatchStoreResultsRequest(results=results)
+        return list((await self.workers.BatchStoreResults(request, timeout=CALL_S)).acks)
+
     async def run(self, task_id: str = "task-1", data: bytes = b"3") -> None:
         """Lease the next task, which must be this one, and end it with a success."""
         assignment = await self.lease(start=True)
@@ -172,12 +177,17 @@ class Api:
 
 @asynccontextmanager
 async def serving(harness: Harness, **settings: Any) -> AsyncIterator[Api]:
-    """Run a server on the store of a harness, which is not open yet, and a channel to it."""
+    """Run a server on the store of a harness, which is not open yet, and a channel to it.
+
+    Whatever a test does, no wait outlives its call.
+    """
     configure("error", "console")
     server = Server(ServerConfig(listen="127.0.0.1:0", **settings), store=harness.store)
     await server.start()
     try:
         async with grpc.aio.insecure_channel(server.address, options=CLIENT_OPTIONS) as channel:
             yield Api(server, harness, channel)
+        await eventually_async(lambda: server.waiting.task_count == 0, "nobody waits any more")
+        assert server.waiting.kept_bytes == 0
     finally:
         await server.stop(timedelta(0))

@@ -13,6 +13,7 @@ from tailrace.server.api.violations import Violations, invalid
 from tailrace.server.api.work_stream import WorkStream, WorkStreams
 from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.dispatch.dispatcher import Dispatcher, give_back
+from tailrace.server.dispatch.session import count_that_fits
 from tailrace.server.domain import limits
 from tailrace.server.domain.errors import LimitExceededError, TailraceError
 from tailrace.server.store.base import Delivery
@@ -55,7 +56,7 @@ class WorkerService(WorkerServiceServicer):
         violations.raise_if_any()
         if request.max_tasks > limits.MAX_LEASE_TASKS:
             raise LimitExceededError("max_tasks", limit=limits.MAX_LEASE_TASKS, actual=request.max_tasks)
-        deliveries = await self._lease(request, wait_ms)
+        deliveries = await self._cut_to_fit(await self._lease(request, wait_ms))
         return pb.LeaseTasksResponse(
             assignments=[render.assignment(d, start_immediately=request.start_immediately) for d in deliveries]
         )
@@ -108,12 +109,20 @@ class WorkerService(WorkerServiceServicer):
         except TimeoutError:
             pass
         except asyncio.CancelledError:
+            self._dispatcher.leave(call)
             await give_back(self._coordinator, call.deliveries)
             raise
         finally:
             drained.cancel()
             self._dispatcher.leave(call)
         return call.deliveries
+
+    async def _cut_to_fit(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+        """Give back what one message cannot hold."""
+        count = count_that_fits(deliveries, limits.FILL_MESSAGE_BYTES)
+        if count < len(deliveries):
+            await give_back(self._coordinator, deliveries[count:])
+        return deliveries[:count]
 
     async def _lease_now(self, call: "_LeaseCall") -> Sequence[Delivery]:
         for partition in range(self._coordinator.partitions):

@@ -132,6 +132,11 @@ class Dispatcher:
         self._pools: dict[tuple[tuple[str, ...], bool], _Pool] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
+    @property
+    def consumer_count(self) -> int:
+        """How many consumers are being served."""
+        return sum(len(pool.consumers) for pool in self._pools.values())
+
     async def run(self) -> None:
         """Keep the pools drawing, until cancelled; what they draw just then comes back after the delivery lease.
 
