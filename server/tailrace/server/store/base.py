@@ -171,14 +171,17 @@ class Store(Protocol):
     async def lease_tasks(self, partition: int, request: LeaseRequest) -> Leased:
         """Deliver up to ``len(request.nonces)`` ready tasks: highest priority first, then first in, first out.
 
-        Stops early, with ``is_drained`` False, when the payloads reach MAX_CALL_BYTES.
+        Stops early once the payloads reach MAX_CALL_BYTES, so that one task at least is delivered.
         """
 
     async def beat_leases(self, partition: int, beats: Sequence[Beat]) -> list[int | None]:
         """Extend leases and start attempts; answers when each lease now ends (ms), None for one that is lost."""
 
     async def store_results(self, partition: int, ends: Sequence[AttemptEnd]) -> list[ResultStored | None]:
-        """End attempts; None where the token is not the current one."""
+        """End attempts; None where the token is not the current one.
+
+        A task that is tried again without a delay goes to the tail of its queue.
+        """
 
     async def release_leases(self, partition: int, releases: Sequence[Release], failure: bytes) -> list[bool]:
         """Take leases back without using up an attempt; False where the token is not the current one.
@@ -191,8 +194,8 @@ class Store(Protocol):
         """Take up to ``limit`` tasks from holders whose lease ran out, the earliest expiry foremost in its queue.
 
         ``failure`` is the serialized Failure of a lost lease. After the store's clock was seen to jump (more than
-        REAP_GAP_MS since the last call: the store or all servers were away) nothing is reaped for REAP_GRACE_MS, so
-        that workers can come back and keep what they hold.
+        REAP_GAP_MS since the last call: the store or all servers were away; or backwards) nothing is reaped for
+        REAP_GRACE_MS, so that workers can come back and keep what they hold.
         """
 
     async def promote_due(self, partition: int, limit: int) -> Tick:
