@@ -23,7 +23,7 @@ from tests.redis_server import RedisServer
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
 
 WAITS = 1_000
-WARM_UP_S = 5.0
+WARM_UP_S = 4.0
 MAX_COMMANDS_PER_S = 50
 MAX_CORE_SHARE = 0.05
 TOLD_WITHIN_S = 5.0
