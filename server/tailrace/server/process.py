@@ -90,7 +90,7 @@ class Server:
             self.port = self._listen()
             await self._grpc.start()
         except BaseException:
-            await self.store.close()
+            await self._let_go()
             raise
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
         logger.info("server_started", address=self.address, store=self.store.description)
@@ -158,8 +158,11 @@ class Server:
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         await self._calls.drain(grace_s)
         await self._grpc.stop(STOP_S)
+        await self._let_go()
+        logger.info("server_stopped")
+
+    async def _let_go(self) -> None:
         if self._background is not None:
             self._background.cancel()
             await asyncio.wait([self._background])
         await self.store.close()
-        logger.info("server_stopped")

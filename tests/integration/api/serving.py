@@ -1,5 +1,7 @@
 """A server on the test's own loop, and raw generated stubs to call it with."""
 
+import asyncio
+import gc
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -179,9 +181,11 @@ class Api:
 async def serving(harness: Harness, **settings: Any) -> AsyncIterator[Api]:
     """Run a server on the store of a harness, which is not open yet, and a channel to it.
 
-    Whatever a test does, no wait outlives its call.
+    Whatever a test does, no wait outlives its call and nothing breaks unseen.
     """
     configure("error", "console")
+    unseen: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
     server = Server(ServerConfig(listen="127.0.0.1:0", **settings), store=harness.store)
     await server.start()
     try:
@@ -191,3 +195,5 @@ async def serving(harness: Harness, **settings: Any) -> AsyncIterator[Api]:
         assert server.waiting.kept_bytes == 0
     finally:
         await server.stop(timedelta(0))
+    gc.collect()
+    assert unseen == []
