@@ -21,6 +21,7 @@ def main() -> int:
         *_namespace_problems(files),
         *_size_problems(files),
         *_link_problems(files),
+        *_path_problems(files),
         *_make_target_problems(files),
     ]
     for problem in problems:
@@ -64,6 +65,15 @@ def _link_problems(files: list[Path]) -> Iterator[str]:
             path = target.partition("#")[0]
             if path and "://" not in path and not (ROOT / page.parent / path).exists():
                 yield f"{page}: links to {target}, which is not there"
+
+
+def _path_problems(files: list[Path]) -> Iterator[str]:
+    folders = "|".join(sorted({file.parts[0] for file in files if len(file.parts) > 1}))
+    path = re.compile(rf"`((?:{folders})/[\w./-]*)`")
+    for page in _pages(files):
+        for named in path.findall((ROOT / page).read_text(encoding="utf-8")):
+            if not (ROOT / named).exists():
+                yield f"{page}: names {named}, which is not there"
 
 
 def _make_target_problems(files: list[Path]) -> Iterator[str]:
