@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.extent import IS_FULL
 from tests.faults.figures import Figures
 from tests.faults.processes import Processes
 from tests.redis_server import RedisServer, redis_server
+
+collect_ignore = [] if IS_FULL else ["test_freezes.py"]
 
 _PROCESSES = pytest.StashKey[Processes]()
 

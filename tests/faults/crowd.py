@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
@@ -12,28 +11,16 @@ from tests.faults.tasks import Square
 
 
 class Crowd:
-    """Waits that begin when the block does. What they return is ``squares``; they are cut off when the block ends."""
+    """Waits of a block: they begin with ``wait_for``, and what is left of them is cut off when the block ends."""
 
-    def __init__(self, address: str, task_ids: Sequence[str], *, within_s: float) -> None:
-        self._address = address
-        self._task_ids = task_ids
+    def __init__(self, address: str, *, within_s: float) -> None:
+        self._client = Client(address)
+        self._async_client = AsyncClient(address)
         self._within_s = within_s
-        self._open = AsyncExitStack()
+        self._threads: ThreadPoolExecutor | None = None
         self._waits: dict[str, asyncio.Future[Square]] = {}
 
     async def __aenter__(self) -> Self:
-        half = len(self._task_ids) // 2
-        client = self._open.enter_context(Client(self._address))
-        async_client = await self._open.enter_async_context(AsyncClient(self._address))
-        threads = ThreadPoolExecutor(max_workers=half, thread_name_prefix="waiting")
-        self._open.callback(threads.shutdown)
-        # Closed before the threads are waited for: it ends what they wait for.
-        self._open.callback(client.close)
-        for task_id in self._task_ids[:half]:
-            wait = client.result(task_id).get
-            self._waits[task_id] = asyncio.get_running_loop().run_in_executor(threads, wait, self._within_s)
-        for task_id in self._task_ids[half:]:
-            self._waits[task_id] = asyncio.create_task(async_client.result(task_id).get(self._within_s))
         return self
 
     async def __aexit__(
@@ -41,8 +28,22 @@ class Crowd:
     ) -> None:
         for wait in self._waits.values():
             wait.cancel()
-        await self._open.aclose()
+        # Closed before the threads are waited for: it ends what they wait for.
+        self._client.close()
+        await self._async_client.close()
+        if self._threads is not None:
+            await asyncio.to_thread(self._threads.shutdown)
         await asyncio.gather(*self._waits.values(), return_exceptions=True)
+
+    def wait_for(self, task_ids: Sequence[str]) -> None:
+        """Begin to wait for tasks. Called once."""
+        half = len(task_ids) // 2
+        self._threads = ThreadPoolExecutor(max_workers=half, thread_name_prefix="waiting")
+        for task_id in task_ids[:half]:
+            wait = self._client.result(task_id).get
+            self._waits[task_id] = asyncio.get_running_loop().run_in_executor(self._threads, wait, self._within_s)
+        for task_id in task_ids[half:]:
+            self._waits[task_id] = asyncio.create_task(self._async_client.result(task_id).get(self._within_s))
 
     @property
     def open_count(self) -> int:
