@@ -129,6 +129,16 @@ async def test_reader_waits_while_too_many_bytes_wait() -> None:
     assert portions == [2, 2, 1]
 
 
+async def test_reader_goes_on_after_a_first_frame_of_any_size() -> None:
+    inbox, frames = WorkInbox(), Frames(a_frame(1), a_frame(2), size_bytes=inbox_module.MAX_WAITING_BYTES)
+    reader = await read_until_it_stops(frames, inbox)
+
+    assert await inbox.first(LONG_S) == a_frame(1)
+
+    assert numbers(await inbox.take(LONG_S)) == [2]
+    await reader
+
+
 async def test_closed_line_ends_after_what_is_in_it_though_the_worker_goes_on() -> None:
     inbox = WorkInbox()
     reader = await read_until_it_stops(Frames(*[a_frame()] * 100), inbox)

@@ -64,8 +64,8 @@ def _merge(parsed: Sequence[Item | TailraceError], outcomes: Sequence[Outcome]) 
 
 
 def _echo(lease: pb.LeaseRef) -> tuple[str, bytes]:
-    """Repeat which lease is meant, cut to what a lease can have, so that no answer grows with what was asked."""
-    return lease.task_id[: limits.MAX_ECHO_CHARS], lease.lease_token[: limits.MAX_LEASE_TOKEN_BYTES]
+    """Repeat which lease is meant, cut to what a lease can have."""
+    return render.echo(lease.task_id), lease.lease_token[: limits.MAX_LEASE_TOKEN_BYTES]
 
 
 def _lease_status(ref: tuple[str, bytes], outcome: int | TailraceError) -> pb.LeaseStatus:

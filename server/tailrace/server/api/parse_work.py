@@ -222,4 +222,4 @@ def _cut_middle(text: str, max_bytes: int) -> str:
 
 def _check_ref(lease: worker_service_pb2.LeaseRef) -> None:
     if not is_task_id(lease.task_id) or len(lease.lease_token) > limits.MAX_LEASE_TOKEN_BYTES:
-        raise LeaseLostError(lease.task_id[: limits.MAX_ECHO_CHARS])
+        raise LeaseLostError(lease.task_id[: limits.MAX_ECHO_BYTES])

@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tailrace.server.api.status import code_and_reason, message_of
 from tailrace.server.domain.errors import TailraceError
 from tailrace.server.domain.lease import DELIVERY_LEASE_MS
+from tailrace.server.domain.limits import MAX_ECHO_BYTES
 from tailrace.server.domain.task import Place, TaskSnapshot, TaskState
 from tailrace.server.store.base import Delivery
 from tailrace.v1 import task_pb2, task_service_pb2, worker_service_pb2
@@ -68,6 +69,13 @@ def item_error(error: TailraceError) -> task_pb2.ItemError:
     code, reason = code_and_reason(error)
     number: int = code.value[0]
     return task_pb2.ItemError(code=number, reason=reason, message=message_of(error), metadata=error.metadata)
+
+
+def echo(name: str) -> str:
+    """Repeat a name to who sent it, cut to what names can have, so that no answer grows with what was asked."""
+    if name.isascii() and len(name) <= MAX_ECHO_BYTES:
+        return name
+    return name.encode()[:MAX_ECHO_BYTES].decode(errors="ignore")
 
 
 def timestamp(time_ms: int) -> Timestamp:

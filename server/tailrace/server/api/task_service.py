@@ -158,14 +158,14 @@ def _submit_response(outcome: Submitted) -> pb.SubmitResponse:
 
 def _submit_item(task_id: str, outcome: Submitted | TailraceError) -> pb.SubmitItem:
     if isinstance(outcome, TailraceError):
-        return pb.SubmitItem(task_id=task_id[: limits.MAX_ECHO_CHARS], error=render.item_error(outcome))
+        return pb.SubmitItem(task_id=render.echo(task_id), error=render.item_error(outcome))
     return pb.SubmitItem(task_id=task_id, submitted=_submit_response(outcome))
 
 
 def _result_item(
     task_id: str, outcomes: dict[str, TaskSnapshot | TailraceError | None]
 ) -> pb.BatchGetResultsResponse.Item:
-    item = pb.BatchGetResultsResponse.Item(task_id=task_id[: limits.MAX_ECHO_CHARS])
+    item = pb.BatchGetResultsResponse.Item(task_id=render.echo(task_id))
     outcome = outcomes[task_id] if task_id in outcomes else invalid("task_ids", f"must match {TASK_ID.pattern}")
     if isinstance(outcome, TaskSnapshot):
         item.task.CopyFrom(render.task_result(outcome))

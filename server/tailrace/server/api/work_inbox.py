@@ -54,7 +54,11 @@ class WorkInbox:
         async with asyncio.timeout(timeout_s):
             await self._wait()
         if self._frames:
-            return self._frames.popleft()
+            frame = self._frames.popleft()
+            # Whatever its size was, the reader goes on: only what comes after it is a burst.
+            self._waiting_bytes = 0
+            self._has_room.set()
+            return frame
         self._raise_error()
         return None
 

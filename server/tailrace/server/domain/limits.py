@@ -53,7 +53,7 @@ HELLO_S: Final = 10.0
 MAX_WORKER_ID_CHARS: Final = 128
 MAX_LEASE_TOKEN_BYTES: Final = 64
 """Longer than any token that is ever handed out."""
-MAX_ECHO_CHARS: Final = 128
+MAX_ECHO_BYTES: Final = 128
 """How much of a name is repeated to the caller; only malformed ones are longer."""
 MAX_SDK_BYTES: Final = 64
 MAX_QUEUES: Final = 64
