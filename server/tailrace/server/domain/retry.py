@@ -1,5 +1,6 @@
 """Whether and when a failed attempt is tried again."""
 
+import math
 from dataclasses import dataclass
 
 DEFAULT_INITIAL_BACKOFF_MS = 1_000
@@ -28,15 +29,13 @@ class RetryPolicy:
         """Tell how long to wait after the ``failed_attempts``-th failure.
 
         ``min(max_backoff, initial_backoff * multiplier^(failed_attempts - 1))``, times a factor from 0.5 to 1 that
-        ``jitter`` (0 to 65,535) picks. Multiplied step by step, so that the Lua restatement rounds alike.
+        ``jitter`` (0 to 65,535) picks. Both stores leave the power to the C library, so that they round alike.
         """
-        backoff = float(min(self.initial_backoff_ms, self.max_backoff_ms))
-        if backoff == 0:
-            return 0
-        for _ in range(failed_attempts - 1):
-            if backoff >= self.max_backoff_ms or self.backoff_multiplier <= 1:
-                break
-            backoff = min(backoff * self.backoff_multiplier, float(self.max_backoff_ms))
+        try:
+            growth = self.backoff_multiplier ** (failed_attempts - 1)
+        except OverflowError:
+            growth = math.inf
+        backoff = min(self.initial_backoff_ms * growth, self.max_backoff_ms) if self.initial_backoff_ms else 0
         return int(backoff * (0.5 + 0.5 * jitter / JITTER_STEPS))
 
 

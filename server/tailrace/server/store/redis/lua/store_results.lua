@@ -18,14 +18,10 @@ local function is_retryable_type(task, failure_type)
   return true
 end
 
--- Multiplied step by step, so that it rounds as in domain/retry.py.
 local function backoff_ms(policy, failed_attempts, jitter)
-  local backoff = math.min(policy.initial_backoff_ms, policy.max_backoff_ms)
-  for _ = 2, failed_attempts do
-    if backoff >= policy.max_backoff_ms or policy.backoff_multiplier <= 1 then break end
-    backoff = math.min(backoff * policy.backoff_multiplier, policy.max_backoff_ms)
-  end
-  return math.floor(backoff * (0.5 + 0.5 * jitter / JITTER_STEPS))
+  if policy.initial_backoff_ms == 0 then return 0 end -- nothing times infinity would be no number
+  local backoff = policy.initial_backoff_ms * policy.backoff_multiplier ^ (failed_attempts - 1)
+  return math.floor(math.min(backoff, policy.max_backoff_ms) * (0.5 + 0.5 * jitter / JITTER_STEPS))
 end
 
 local function fail(task, failure, failure_type, words)
