@@ -150,6 +150,25 @@ async def test_a_fourth_process_that_registers_has_all_of_them_told(redis_url: s
                 assert await listener.hears_of("task-1") == TaskChanged(task_id="task-1", is_done=True)
 
 
+async def test_what_all_are_told_and_this_process_did_itself_is_told_here_once(redis_url: str) -> None:
+    async with open_redis(redis_url) as harness:
+        token = await leased(harness)
+        others = [await harness.another_store(f"replica-{number}") for number in range(3)]
+        for waiting in (*others, harness.store):
+            await waiting.register_waits(0, ["task-1"])
+
+        async with listening_to(harness.store) as listener:
+            await listener.hears_of("task-1")
+            told_before = len(listener.of_task("task-1"))
+            await harness.store.store_results(0, [a_success("task-1", token)])
+            await harness.store.submit_tasks(0, [a_submission("task-2", queue="woken-once")])
+            await others[0].submit_tasks(0, [a_submission("task-3", queue="a-sign-that-all-has-arrived")])
+            await listener.hears_exactly(QueueReady("a-sign-that-all-has-arrived"))
+
+        assert len(listener.of_task("task-1")) == told_before + 1
+        assert listener.queues().count("woken-once") == 1
+
+
 async def test_each_way_in_which_a_task_changes_is_told(redis_url: str) -> None:
     async with open_redis(redis_url) as harness:
         other = await harness.second_store()

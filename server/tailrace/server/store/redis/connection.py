@@ -124,7 +124,9 @@ def _connection_settings(url: str) -> dict[str, Any]:
     if unknown:
         raise ValueError(f"the Redis URL has an option that is not for it to set: {unknown[0]}")
     return settings | {
-        "socket_timeout": CALL_DEADLINE_S,
+        # Every use is under a deadline here; redis-py's own would go through asyncio.wait_for, which until Python 3.12
+        # can swallow a cancellation.
+        "socket_timeout": None,
         "socket_connect_timeout": CONNECT_DEADLINE_S,
         "health_check_interval": HEALTH_CHECK_S,
         "retry": Retry(NoBackoff(), 0),

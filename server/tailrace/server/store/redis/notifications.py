@@ -22,6 +22,7 @@ SILENCE_S = 5.0
 CONFIRMATION_DEADLINE_S = 5.0
 SHORTEST_BACKOFF_S = 0.05
 LONGEST_BACKOFF_S = 1.0
+CANCEL_AGAIN_S = 0.2
 
 logger = structlog.get_logger(__name__)
 
@@ -48,9 +49,10 @@ class Notifications:
     async def stop(self) -> None:
         """Unsubscribe. A second call does nothing."""
         task, self._task = self._task, None
-        if task is not None:
+        while task is not None and not task.done():
+            # Once need not be enough: until Python 3.12, asyncio.wait_for can swallow a cancellation.
             task.cancel()
-            await asyncio.wait({task})
+            await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
 
     async def _run(self) -> None:
         backoff_s = SHORTEST_BACKOFF_S
@@ -71,9 +73,9 @@ class Notifications:
             backoff_s = min(2 * backoff_s, LONGEST_BACKOFF_S)
 
     async def _subscribe(self, connection: RawConnection) -> None:
-        await connection.connect()
-        await connection.send_command("SUBSCRIBE", *self._channels)
         async with asyncio.timeout(CONFIRMATION_DEADLINE_S):
+            await connection.connect()
+            await connection.send_command("SUBSCRIBE", *self._channels)
             unconfirmed = {channel.encode() for channel in self._channels}
             while unconfirmed:
                 kind, channel, payload = await connection.read_response()
