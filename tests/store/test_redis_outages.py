@@ -7,15 +7,17 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from tailrace.server.domain.errors import StoreUnavailableError
 from tailrace.server.domain.task import TaskState
-from tailrace.server.store.base import REAP_GAP_MS, Beat, Release, TaskChanged
-from tailrace.server.store.redis import connection
+from tailrace.server.store.base import REAP_GAP_MS, Beat, EpochBreak, Release, TaskChanged
+from tailrace.server.store.redis import connection, notifications
 from tests.redis_server import RedisServer, redis_server
 from tests.store.builders import LOST, a_failure, a_lease_request, a_submission, a_success
 from tests.store.redis_harness import RedisHarness, open_redis
 from tests.store.redis_listener import listening_to
+from tests.wait import eventually_async
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +119,40 @@ async def test_what_a_caller_who_went_away_has_changed_is_told_all_the_same(
                 await harness.store.submit_tasks(0, [a_submission()])
 
         assert (await listener.hears_of("task-1")).snapshot is not None
+
+
+async def test_a_subscription_that_went_dead_without_a_word_is_found_out_and_renewed(
+    server: RedisServer, harness: RedisHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifications, "SILENCE_S", 0.1)
+    await harness.reopen()
+
+    async with listening_to(harness.store) as listener:
+        with stopped(server), capture_logs() as logs:
+            await eventually_async(lambda: logs, "the silence is noticed")
+        await listener.hears(lambda change: isinstance(change, EpochBreak))
+
+    assert logs[0]["event"] == "notifications_interrupted"
+    assert logs[0]["error"] == "Redis did not answer in time"
+
+
+async def test_a_quiet_subscription_that_answers_is_left_as_it_is(
+    harness: RedisHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifications, "SILENCE_S", 0.4)
+    await harness.reopen()
+    pings_before = await pings(harness)
+
+    async with listening_to(harness.store) as listener:
+        while await pings(harness) < pings_before + 2:
+            await harness.store.read_tasks(0, ["task-1"])
+
+    assert listener.changes == []
+
+
+async def pings(harness: RedisHarness) -> int:
+    statistics = await harness.admin.info("commandstats")
+    return int(statistics.get("cmdstat_ping", {"calls": 0})["calls"])
 
 
 async def test_answers_go_to_those_who_asked_after_callers_went_away(
