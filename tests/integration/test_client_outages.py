@@ -12,6 +12,7 @@ import pytest
 from tailrace.client import AsyncClient, Client, ServerUnavailableError, WaitTimeoutError
 from tailrace.testing import run_server, run_server_async
 from tailrace.testing.embedded import RunningServer
+from tests.faults.processes import Processes
 from tests.integration.hand_worker import HandWorker
 
 
@@ -62,6 +63,24 @@ def test_a_submit_made_while_the_server_is_away_is_accepted_when_it_is_back(plac
             worker.work_through(1)
 
             assert result.get(timeout=30) == 25
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    processes = Processes(tmp_path)
+    yield processes
+    processes.close()
+
+
+def test_a_client_that_found_no_server_reaches_it_soon_after_it_is_there(place: Place, processes: Processes) -> None:
+    server = processes.server(place.store)
+    server.process.kill()
+
+    with Client(server.address) as client, ThreadPoolExecutor(1) as threads:
+        asking = threads.submit(client.server_info)
+        server.start()
+
+        assert asking.result(timeout=3).max_batch_size == 1000
 
 
 def test_a_wait_that_found_no_server_can_be_repeated_once_there_is_one(place: Place, worker: HandWorker) -> None:

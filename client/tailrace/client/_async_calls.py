@@ -97,7 +97,7 @@ class AsyncCalls:
                 return answer
             pause_s = tries.pause_after(answer)
             if pause_s is None:
-                raise error_from(answer, task_id=task_id)
+                raise error_from(tries.verdict(answer), task_id=task_id)
             await asyncio.sleep(pause_s)
 
     async def submit_batch(self, requests: Sequence[SubmitRequest], repeat_for_s: float) -> dict[str, TailraceError]:
@@ -135,7 +135,7 @@ class AsyncCalls:
                 return True
             pause_s = tries.pause_after(status)
             if pause_s is None:
-                chunk.give_up(status)
+                chunk.give_up(tries.verdict(status))
                 return not tries.is_exhausted
             await asyncio.sleep(pause_s)
 
@@ -144,7 +144,7 @@ class AsyncCalls:
     ) -> ResponseT | CallStatus:
         self._refuse_if_closed()
         cancels = _cancel_requests()
-        call = method(request, timeout=tries.timeout_s())
+        call = method(request, timeout=tries.timeout_s(), wait_for_ready=tries.waits_for_ready)
         try:
             return await call
         except grpc.aio.AioRpcError as error:
@@ -159,7 +159,7 @@ class AsyncCalls:
             plan = wait.next_stream()
             self._refuse_if_closed()
             with self._streams.lend() as stub:
-                call = stub.WaitFor(plan.request, timeout=plan.timeout_s)
+                call = stub.WaitFor(plan.request, timeout=plan.timeout_s, wait_for_ready=plan.waits_for_ready)
                 try:
                     while isinstance(answer := await self._read(call), WaitForResponse):
                         for finished in wait.take(answer):

@@ -70,14 +70,32 @@ class Tries:
         self.failures = 0
         self.is_exhausted = False
         """Whether the calls stopped for lack of time, not for what was answered."""
+        self._unreached: CallStatus | None = None
 
     def timeout_s(self) -> float:
         """Return how long the try that starts now may take."""
         return max(0.0, min(_MAX_TRY_S, self._end_s - self._clock()))
 
+    @property
+    def waits_for_ready(self) -> bool:
+        """Whether the next try should wait for a connection rather than fail for lack of one.
+
+        Between calls that fail at once, gRPC's synchronous stack does not notice for seconds that it is connected.
+        """
+        return self._unreached is not None
+
+    def verdict(self, status: CallStatus) -> CallStatus:
+        """Say what the last try came to: one that waited for a connection in vain failed for lack of one."""
+        waited_in_vain = status.code is grpc.StatusCode.DEADLINE_EXCEEDED
+        return self._unreached if self._unreached is not None and waited_in_vain else status
+
     def pause_after(self, status: CallStatus) -> float | None:
         """Return how long to pause before the next try, in seconds; None when there must be none."""
         self.failures += 1
+        if status.code is grpc.StatusCode.UNAVAILABLE and not status.reason:
+            self._unreached = status
+        elif status.code is not grpc.StatusCode.DEADLINE_EXCEEDED:
+            self._unreached = None
         if not is_retryable(status):
             return None
         pause_s = CALL_BACKOFF.pause_s(self.failures, self._dice())

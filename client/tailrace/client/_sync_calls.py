@@ -69,7 +69,7 @@ class SyncCalls:
                 return answer
             pause_s = tries.pause_after(answer)
             if pause_s is None:
-                raise error_from(answer, task_id=task_id)
+                raise error_from(tries.verdict(answer), task_id=task_id)
             self._closing.wait(pause_s)
 
     def submit_batch(self, requests: Sequence[SubmitRequest], repeat_for_s: float) -> dict[str, TailraceError]:
@@ -108,13 +108,13 @@ class SyncCalls:
                 return True
             pause_s = tries.pause_after(status)
             if pause_s is None:
-                chunk.give_up(status)
+                chunk.give_up(tries.verdict(status))
                 return not tries.is_exhausted
             self._closing.wait(pause_s)
 
     def _try(self, method: Method[ResultT], request: Any, tries: Tries) -> ResultT | CallStatus:
         try:
-            return self._open(method, request, tries.timeout_s())
+            return self._open(method, request, tries.timeout_s(), waits_for_ready=tries.waits_for_ready)
         except grpc.RpcError as error:
             return self._status_of(error)
 
@@ -128,7 +128,7 @@ class SyncCalls:
         """Follow one stream until it, or the wait, is over; return why, None standing for OK."""
         plan = wait.next_stream()
         with self._streams.lend() as stub:
-            call = self._open(stub.WaitFor, plan.request, plan.timeout_s)
+            call = self._open(stub.WaitFor, plan.request, plan.timeout_s, waits_for_ready=plan.waits_for_ready)
             stop.attach(call)
             try:
                 while not wait.is_over() and (response := self._read(call)) is not None:
@@ -145,10 +145,10 @@ class SyncCalls:
             response: WaitForResponse | None = next(call, None)
             return response
 
-    def _open(self, method: Method[ResultT], request: Any, timeout_s: float) -> ResultT:
+    def _open(self, method: Method[ResultT], request: Any, timeout_s: float, *, waits_for_ready: bool) -> ResultT:
         self._refuse_if_closed()
         try:
-            return method(request, timeout=timeout_s)
+            return method(request, timeout=timeout_s, wait_for_ready=waits_for_ready)
         except ValueError:
             # What grpc says of a channel that another thread has just closed.
             self._refuse_if_closed()

@@ -72,6 +72,8 @@ class StreamPlan:
     request: WaitForRequest
     timeout_s: float
     """The call's deadline."""
+    waits_for_ready: bool
+    """Whether the call waits for a connection rather than fail for lack of one."""
 
 
 def split_targets(task_ids: Sequence[str]) -> list[Sequence[str]]:
@@ -126,7 +128,7 @@ class Wait:
         self._has_looked = True
         self._stream_spoke = False
         timeout_s = min(max(remaining_s, least_s) + _GRACE_S, _MAX_STREAM_S)
-        return StreamPlan(request=self._request(remaining_s), timeout_s=timeout_s)
+        return StreamPlan(request=self._request(remaining_s), timeout_s=timeout_s, waits_for_ready=self._failures > 0)
 
     def take(self, response: WaitForResponse) -> list[Finished]:
         """Learn from one message of the stream; return the tasks it finished."""
@@ -160,11 +162,16 @@ class Wait:
         self._failures += 1
         pause_s = _retry.STREAM_BACKOFF.pause_s(self._failures, self._dice())
         if status is not None and not self._is_own_deadline(status):
-            self._last_status = status
+            self._last_status = self._cause_of(status)
             level = logging.WARNING if self._failures == 1 else logging.DEBUG
             logger.log(level, "wait_interrupted code=%s details=%r", status.code.name, status.message)
             pause_s = max(pause_s, (status.pushback_ms or 0) / 1000)
         return max(0.0, min(pause_s, self._remaining_s()))
+
+    def _cause_of(self, status: CallStatus) -> CallStatus:
+        """Say why a stream ended: one that waited for a connection in vain did for what the one before it did."""
+        waited_in_vain = status.code is grpc.StatusCode.DEADLINE_EXCEEDED
+        return self._last_status if waited_in_vain and self._last_status is not None else status
 
     def _is_own_deadline(self, status: CallStatus) -> bool:
         return self._stream_spoke and status.code is grpc.StatusCode.DEADLINE_EXCEEDED
