@@ -13,7 +13,6 @@ from google.protobuf.duration_pb2 import Duration
 
 from tailrace.server import Server, ServerConfig
 from tailrace.server.coordinator.failures import LEASE_EXPIRED
-from tailrace.server.logging import configure
 from tailrace.v1 import task_pb2, task_service_pb2, worker_service_pb2
 from tailrace.v1.task_service_pb2_grpc import TaskServiceStub
 from tailrace.v1.worker_service_pb2_grpc import WorkerServiceStub
@@ -183,7 +182,6 @@ async def serving(harness: Harness, **settings: Any) -> AsyncIterator[Api]:
 
     Whatever a test does, no wait outlives its call and nothing breaks unseen.
     """
-    configure("error", "console")
     unseen: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
     server = Server(ServerConfig(listen="127.0.0.1:0", **settings), store=harness.store)
