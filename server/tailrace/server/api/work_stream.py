@@ -146,16 +146,21 @@ class WorkStream:
         logger.info("worker_connected", worker_id=session.worker_id, session_id=session.session_id)
         try:
             await self._act_until_end(session)
-            self._dispatcher.leave(session)
-            self._outbox.close()
-            await asyncio.wait([writer], timeout=FLUSH_S)
+        except asyncio.CancelledError:
+            # Nobody is there to read any more.
+            writer.cancel()
+            raise
         finally:
             goodbye.cancel()
-            writer.cancel()
             self._dispatcher.leave(session)
             self._streams.leave(session.session_id, self)
+            unwritten = session.close_to_new()
+            self._outbox.close()
+            # After an error too: gRPC cannot send a status while the stream's first write is under way.
+            await asyncio.wait([writer], timeout=FLUSH_S)
+            writer.cancel()
             logger.info("worker_disconnected", worker_id=session.worker_id, session_id=session.session_id)
-            await give_back(self._coordinator, session.close_to_new())
+            await give_back(self._coordinator, unwritten)
 
     async def _write_frames(self) -> None:
         while (frame := await self._outbox.next_frame(limits.KEEPALIVE_S)) is not None:
