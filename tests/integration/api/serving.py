@@ -13,6 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from tailrace.server import Server, ServerConfig
 from tailrace.server.coordinator.failures import LEASE_EXPIRED
+from tailrace.server.store.base import Store
 from tailrace.v1 import task_pb2, task_service_pb2, worker_service_pb2
 from tailrace.v1.task_service_pb2_grpc import TaskServiceStub
 from tailrace.v1.worker_service_pb2_grpc import WorkerServiceStub
@@ -177,14 +178,15 @@ class Api:
 
 
 @asynccontextmanager
-async def serving(harness: Harness, **settings: Any) -> AsyncIterator[Api]:
-    """Run a server on the store of a harness, which is not open yet, and a channel to it.
+async def serving(harness: Harness, store: Store | None = None, **settings: Any) -> AsyncIterator[Api]:
+    """Run a server on the store of a harness, or another one of its; not open yet; and a channel to it.
 
     Whatever a test does, no wait outlives its call and nothing breaks unseen.
     """
+    loop = asyncio.get_running_loop()
     unseen: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
-    server = Server(ServerConfig(listen="127.0.0.1:0", **settings), store=harness.store)
+    loop.set_exception_handler(lambda _, context: unseen.append(context))
+    server = Server(ServerConfig(listen="127.0.0.1:0", **settings), store=store or harness.store)
     await server.start()
     try:
         async with grpc.aio.insecure_channel(server.address, options=CLIENT_OPTIONS) as channel:

@@ -1,6 +1,7 @@
 """WorkerService: for programs that run tasks."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Sequence
 
 from tailrace.server.api import render
@@ -125,13 +126,22 @@ class WorkerService(WorkerServiceServicer):
         return deliveries[:count]
 
     async def _lease_now(self, call: "_LeaseCall") -> Sequence[Delivery]:
-        for partition in range(self._coordinator.partitions):
-            leased = await self._coordinator.lease(
-                partition, call.queues, call.room, start_immediately=call.start_immediately
-            )
-            if leased.deliveries:
-                return leased.deliveries
-        return ()
+        """Take what is there, of all partitions, so that none of them is preferred."""
+        deliveries: list[Delivery] = []
+        partitions = range(self._coordinator.partitions)
+        for partition in random.sample(partitions, len(partitions)):
+            try:
+                leased = await self._coordinator.lease(
+                    partition, call.queues, call.room - len(deliveries), start_immediately=call.start_immediately
+                )
+            except TailraceError:
+                if not deliveries:
+                    raise
+                break
+            deliveries.extend(leased.deliveries)
+            if len(deliveries) >= call.room:
+                break
+        return deliveries
 
 
 class _LeaseCall:

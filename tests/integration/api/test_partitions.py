@@ -1,0 +1,101 @@
+"""Several partitions: whoever calls sees one server, wherever a task lives."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from tailrace.server.domain.ids import partition_of
+from tailrace.v1.task_service_pb2 import BatchGetResultsRequest, WaitForRequest, WaitTarget
+from tests.integration.api.serving import CALL_S, Api, a_success, serving
+from tests.integration.api.work_peer import WorkPeer
+from tests.store.redis_harness import RedisHarness
+from tests.store.sqlite_harness import SqliteHarness
+
+PARTITIONS = 4
+NAMES = [f"task-{number}" for number in range(40)]
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+async def api(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Api]:
+    if request.param == "sqlite":
+        async with serving(SqliteHarness(tmp_path / "tailrace.db", partitions=PARTITIONS)) as api:
+            yield api
+        return
+    url = request.getfixturevalue("redis_url")
+    async with Redis.from_url(url, protocol=2) as admin:
+        harness = RedisHarness(url, admin, PARTITIONS)
+        await harness.advance(0)
+        async with serving(harness) as api:
+            yield api
+        await harness.close()
+
+
+async def finish_all(api: Api) -> None:
+    leases = [assignment.lease for assignment in await api.lease_many(100, start=True)]
+    acks = await api.store_many(*[a_success(lease, lease.task_id.encode()) for lease in leases])
+    assert not any(ack.HasField("error") for ack in acks)
+
+
+async def test_tasks_of_these_tests_live_in_every_partition(api: Api) -> None:
+    assert {partition_of(name, PARTITIONS) for name in NAMES} == set(range(api.harness.store.partitions))
+
+
+async def test_items_of_a_batch_are_answered_in_order_wherever_they_live(api: Api) -> None:
+    await api.submit_many(*NAMES)
+    await finish_all(api)
+
+    response = await api.tasks.BatchGetResults(BatchGetResultsRequest(task_ids=NAMES), timeout=CALL_S)
+
+    assert [item.task.result.data.decode() for item in response.items] == NAMES
+
+
+async def test_one_call_leases_from_every_partition(api: Api) -> None:
+    await api.submit_many(*NAMES)
+
+    part, rest = await api.lease_many(25), await api.lease_many(100)
+
+    assert (len(part), len(rest)) == (25, 15)
+    assert sorted(each.lease.task_id for each in part + rest) == sorted(NAMES)
+
+
+async def test_no_partition_is_preferred_by_calls_that_take_little(api: Api) -> None:
+    await api.submit_many(*[f"task-{number}" for number in range(200)])
+
+    taken = [(await api.lease()).lease.task_id for _ in range(40)]
+
+    assert {partition_of(task_id, PARTITIONS) for task_id in taken} == set(range(PARTITIONS))
+
+
+async def test_call_that_waits_hears_of_a_task_in_any_partition(api: Api) -> None:
+    for name in NAMES[:8]:
+        await api.submit(name)
+
+        assert [each.lease.task_id for each in await api.lease_many(5, wait_s=20)] == [name]
+
+
+async def test_stream_serves_every_partition(api: Api) -> None:
+    peer = WorkPeer(api)
+    await peer.hello(credit=100)
+    await api.submit_many(*NAMES)
+
+    leases = [assignment.lease for assignment in await peer.assigned(len(NAMES))]
+    statuses = await peer.start(*leases)
+    acks = await peer.succeed(*leases)
+
+    assert sorted(lease.task_id for lease in leases) == sorted(NAMES)
+    assert all(status.held for status in statuses)
+    assert [ack.task_id for ack in acks] == [lease.task_id for lease in leases]
+    await peer.close()
+
+
+async def test_wait_follows_tasks_of_every_partition(api: Api) -> None:
+    await api.submit_many(*NAMES)
+    targets = [WaitTarget(task_id=name) for name in NAMES]
+    call = api.tasks.WaitFor(WaitForRequest(targets=targets, done_only=True), timeout=CALL_S)
+
+    await finish_all(api)
+
+    done = {task.task_id async for message in call for task in message.tasks if task.done}
+    assert done == set(NAMES)

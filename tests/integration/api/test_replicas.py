@@ -1,0 +1,97 @@
+"""Two servers on one Redis: what one of them accepts, delivers or ends, the other one knows at once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from tailrace.server.dispatch import dispatcher as dispatcher_module
+from tailrace.v1 import task_pb2
+from tailrace.v1.task_service_pb2 import GetResultRequest, WaitForRequest, WaitForResponse, WaitTarget
+from tests.integration.api.serving import CALL_S, Api, a_success, seconds, serving
+from tests.integration.api.work_peer import WorkPeer
+from tests.store.harness import SECOND_REPLICA_ID
+from tests.store.redis_harness import RedisHarness
+from tests.wait import eventually_async
+
+
+@pytest.fixture
+async def servers(redis_url: str) -> AsyncIterator[tuple[Api, Api]]:
+    async with Redis.from_url(redis_url, protocol=2) as admin:
+        harness = RedisHarness(redis_url, admin, 1)
+        await harness.advance(0)
+        async with serving(harness) as one, serving(harness, harness._new_store(SECOND_REPLICA_ID)) as other:
+            yield one, other
+        await harness.close()
+
+
+async def test_task_accepted_by_one_is_run_through_the_other(servers: tuple[Api, Api]) -> None:
+    one, other = servers
+    await one.submit()
+
+    assignment = await other.lease(start=True)
+    await one.store(a_success(assignment.lease))
+
+    assert (await one.state(), await other.state()) == ("SUCCESS", "SUCCESS")
+    assert (await other.store(a_success(assignment.lease))).duplicate
+
+
+async def test_wait_on_one_hears_of_an_end_on_the_other(servers: tuple[Api, Api]) -> None:
+    one, other = servers
+    await one.submit()
+    call = one.tasks.WaitFor(WaitForRequest(targets=[WaitTarget(task_id="task-1")]), timeout=CALL_S)
+    await call.read()
+
+    await other.run()
+
+    states: list[int] = []
+    while isinstance(message := await call.read(), WaitForResponse):
+        states += [task.state for task in message.tasks]
+    assert states[-1] == task_pb2.TASK_STATE_SUCCESS
+
+
+async def test_long_poll_on_one_hears_of_a_start_on_the_other(servers: tuple[Api, Api]) -> None:
+    one, other = servers
+    await one.submit()
+    request = GetResultRequest(task_id="task-1", wait_timeout=seconds(30), after_revision=1)
+    polling = asyncio.ensure_future(one.tasks.GetResult(request, timeout=CALL_S))
+    await eventually_async(lambda: one.server.waiting.task_count == 1, "the server waits")
+
+    await other.lease(start=True)
+
+    assert (await polling).task.state == task_pb2.TASK_STATE_STARTED
+
+
+async def test_worker_on_one_is_pushed_what_the_other_accepts(
+    servers: tuple[Api, Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher_module, "LOOK_AGAIN_S", 600.0)
+    one, other = servers
+    peer = WorkPeer(one)
+    await peer.hello()
+    assert await peer.is_quiet()
+
+    await other.submit()
+
+    assert [assignment.lease.task_id for assignment in await peer.assigned()] == ["task-1"]
+    await peer.close()
+
+
+async def test_worker_goes_on_with_its_leases_on_the_other(servers: tuple[Api, Api]) -> None:
+    one, other = servers
+    await one.submit()
+    first = WorkPeer(one)
+    welcome = await first.hello()
+    (assignment,) = await first.assigned()
+    await first.start(assignment.lease)
+    first.break_off()
+
+    second = WorkPeer(other)
+    again = await second.hello(session_id=welcome.session_id, held=[assignment.lease])
+    (ack,) = await second.succeed(assignment.lease)
+
+    assert [status.held for status in again.leases] == [True]
+    assert again.session_id != welcome.session_id
+    assert ack.state == task_pb2.TASK_STATE_SUCCESS
+    await second.close()
