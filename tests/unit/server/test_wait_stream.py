@@ -156,3 +156,37 @@ async def test_call_on_a_store_that_does_not_answer_times_out_all_the_same(
 
     assert await reader.next() == pb.WaitForResponse(end_reason=pb.WAIT_END_REASON_TIMEOUT)
     assert nobody_reads.task_count == 0
+
+
+async def test_caller_that_reads_nothing_any_more_is_left(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SILENCE_S", 0.05)
+    await store.submit_tasks(0, [a_submission("task-1")])
+    waiting, reader = Waiting(Coordinator(store)), Reader()
+    reader.may_read.clear()
+    async with asyncio.TaskGroup() as tasks:
+        background = tasks.create_task(waiting.run())
+
+        await asyncio.wait_for(
+            WaitStream(parse_wait(a_request()), waiting, asyncio.Event(), reader.write).run(), SOON_S
+        )
+
+        background.cancel()
+    assert (await reader.next()).snapshot_complete
+    assert reader.messages.empty()
+    assert waiting.task_count == 0
+
+
+async def test_caller_that_goes_during_a_write_is_no_incident(store: SqliteStore) -> None:
+    await store.submit_tasks(0, [a_submission("task-1")])
+    waiting = Waiting(Coordinator(store))
+
+    async def fail(_: bytes) -> None:
+        raise RuntimeError("gRPC's own words for a caller that has gone")
+
+    async with asyncio.TaskGroup() as tasks:
+        background = tasks.create_task(waiting.run())
+
+        await asyncio.wait_for(WaitStream(parse_wait(a_request()), waiting, asyncio.Event(), fail).run(), SOON_S)
+
+        background.cancel()
+    assert waiting.task_count == 0

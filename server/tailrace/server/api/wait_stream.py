@@ -7,6 +7,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+import structlog
+
 from tailrace.server.api import render
 from tailrace.server.api.parse_fields import TASK_ID, check_count, check_name, span_ms
 from tailrace.server.api.violations import Violations
@@ -20,6 +22,12 @@ Write = Callable[[bytes], Awaitable[None]]
 STORE_BACKOFF_S = 0.5
 SNAPSHOT_S = 5.0
 """How long past its timeout a call is held for the sake of its snapshot: one that times out knows what is."""
+
+logger = structlog.get_logger(__name__)
+
+
+class _CallerGoneError(Exception):
+    """What was to be said was not taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,13 +89,18 @@ class WaitStream:
         self._is_snapshot_told = False
 
     async def run(self) -> None:
-        """Serve the call until its condition holds, its time is over, or the server wants it elsewhere."""
+        """Serve the call until its condition holds, its time is over, or the server wants it elsewhere.
+
+        A caller that reads nothing for too long, or is not there any more, is left without an end reason.
+        """
         subscription = self._waiting.subscribe(self._wait.targets, done_only=self._wait.done_only)
         drained = asyncio.create_task(self._draining.wait())
         drained.add_done_callback(lambda _: subscription.wake())
         try:
             reason = await self._tell(subscription)
-            await self._write(pb.WaitForResponse(end_reason=reason).SerializeToString())
+            await self._send(pb.WaitForResponse(end_reason=reason))
+        except _CallerGoneError as error:
+            logger.info("waiting_caller_gone", error=repr(error.__cause__))
         finally:
             drained.cancel()
             subscription.close()
@@ -110,7 +123,7 @@ class WaitStream:
             if self._draining.is_set() or now >= life_ends_at:
                 return pb.WAIT_END_REASON_RECONNECT
             if now >= keepalive_at:
-                await self._write(pb.WaitForResponse().SerializeToString())
+                await self._send(pb.WaitForResponse())
                 keepalive_at = now + limits.KEEPALIVE_S
                 # Whatever came during the write has woken nobody.
                 continue
@@ -129,8 +142,20 @@ class WaitStream:
             if not message.ByteSize():
                 return has_written
             self._is_snapshot_told = self._is_snapshot_told or message.snapshot_complete
-            await self._write(message.SerializeToString())
+            await self._send(message)
             has_written = True
+
+    async def _send(self, message: pb.WaitForResponse) -> None:
+        """Write a message; gRPC lets a write last for as long as its reader likes.
+
+        Raises:
+            _CallerGoneError: It was not taken in time, or gRPC says in words of its own that nobody is there.
+        """
+        try:
+            async with asyncio.timeout(limits.SILENCE_S):
+                await self._write(message.SerializeToString())
+        except Exception as error:
+            raise _CallerGoneError from error
 
     def _message(self, news: News, *, completes: bool) -> pb.WaitForResponse:
         return pb.WaitForResponse(
