@@ -43,6 +43,11 @@ async def nobody_is_served(api: Api) -> None:
     await eventually_async(lambda: api.server.dispatcher.consumer_count == 0, "the stream is over")
 
 
+async def nothing_more_is_drawn(api: Api) -> None:
+    pools = api.server.dispatcher._pools
+    await eventually_async(lambda: not any(pool.room for pool in pools.values()), "nobody has room")
+
+
 async def test_welcome_tells_the_terms(lone_api: Api) -> None:
     peer = WorkPeer(lone_api)
 
@@ -179,6 +184,21 @@ async def test_peer_that_reads_nothing_swallows_its_credits_once(api: Api) -> No
 
     assert ids(await api.lease_many(6)) == names
     deaf.break_off()
+
+
+async def test_peer_that_reads_slowly_leaves_large_tasks_in_the_store_and_gets_them_all(lone_api: Api) -> None:
+    names = [f"task-{number:02}" for number in range(40)]
+    for name in names:
+        await lone_api.submit(name, data=bytes(MIB - 1_000))
+    peer = WorkPeer(lone_api)
+
+    await peer.hello(credit=100)
+
+    await until_state(lone_api, names[0], "PENDING/DISPATCHED")
+    await nothing_more_is_drawn(lone_api)
+    assert await lone_api.state(names[-1]) == "PENDING/QUEUED"
+    assert sorted(ids(await peer.assigned(len(names)))) == names
+    peer.break_off()
 
 
 async def test_assignments_are_shared_among_streams(api: Api) -> None:
@@ -543,11 +563,13 @@ async def test_assignments_that_were_not_written_go_back_at_once(lone_api: Api) 
         await lone_api.submit(name, data=b"x" * MIB)
     deaf = WorkPeer(lone_api)
     await deaf.hello(credit=40)
-    await until_state(lone_api, names[-1], "PENDING/DISPATCHED")
+    await until_state(lone_api, names[0], "PENDING/DISPATCHED")
+    await nothing_more_is_drawn(lone_api)
+    drawn = [await lone_api.state(name) for name in names].count("PENDING/DISPATCHED")
 
     deaf.break_off()
     await nobody_is_served(lone_api)
 
     states = [await lone_api.state(name) for name in names]
-    assert states[-1] == "PENDING/QUEUED"
+    assert states.count("PENDING/DISPATCHED") < drawn < len(names)
     assert ids(await lone_api.lease_many(1)) == [names[states.index("PENDING/QUEUED")]]

@@ -137,3 +137,27 @@ def test_one_delivery_goes_however_large_it_is() -> None:
     session.assign([a_delivery(1, request=b"x" * 5_000), a_delivery(2, request=b"x")])
 
     assert [len(session.take_to_write(max_items=100, max_bytes=1_000)) for _ in range(3)] == [1, 1, 0]
+
+
+def test_payloads_that_wait_to_be_written_leave_no_room_until_they_are() -> None:
+    session = a_session(max_outstanding=100)
+    large = [a_delivery(number, request=bytes(MIB), last_failure=bytes(MIB)) for number in (1, 2, 3)]
+
+    session.assign(large[:1])
+    assert session.room == 99
+    session.assign(large[1:])
+    assert session.room == 0
+    assert written(session) == ["task-1"]
+    assert session.room == 0
+    assert written(session) == ["task-2"]
+    assert session.room == 97
+
+
+def test_payloads_taken_back_leave_room() -> None:
+    session = a_session(max_outstanding=100)
+    session.assign([a_delivery(number, request=bytes(MIB)) for number in range(5)])
+    assert session.room == 0
+
+    session.take_back_unwritten()
+
+    assert session.room == 100

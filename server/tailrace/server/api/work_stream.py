@@ -139,7 +139,7 @@ class WorkStream:
         return hello
 
     async def _serve(self, session: WorkerSession) -> None:
-        writer = asyncio.create_task(self._write_frames())
+        writer = asyncio.create_task(self._write_frames(session))
         writer.add_done_callback(self._end_after_writing)
         goodbye = asyncio.create_task(self._say_goodbye(session))
         self._dispatcher.join(session)
@@ -162,8 +162,11 @@ class WorkStream:
             logger.info("worker_disconnected", worker_id=session.worker_id, session_id=session.session_id)
             await give_back(self._coordinator, unwritten)
 
-    async def _write_frames(self) -> None:
+    async def _write_frames(self, session: WorkerSession) -> None:
         while (frame := await self._outbox.next_frame(limits.KEEPALIVE_S)) is not None:
+            if frame.HasField("assignments"):
+                # What is not waiting to be written any more has made room, whatever the credit.
+                self._dispatcher.made_room(session)
             await self._write(frame.SerializeToString())
 
     def _end_after_writing(self, writer: asyncio.Task[None]) -> None:

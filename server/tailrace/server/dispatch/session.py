@@ -4,6 +4,9 @@ from collections.abc import Callable, Sequence
 
 from tailrace.server.store.base import Delivery
 
+MAX_UNWRITTEN_BYTES = 4 << 20
+"""Payloads kept for a worker that reads more slowly than tasks come; beyond it they stay in the store."""
+
 LeaseKey = tuple[str, bytes]
 """Task id and lease token."""
 
@@ -12,7 +15,7 @@ class WorkerSession:
     """The credit of one worker stream: outstanding is what was assigned and neither ended nor given back.
 
     A delivery that the worker never mentions keeps its credit until the stream ends, so a peer that reads nothing
-    swallows its credit once and no more.
+    swallows its credit once and no more. One that reads slowly has its tasks drawn as it reads them.
     """
 
     start_immediately = False
@@ -28,11 +31,14 @@ class WorkerSession:
         self._is_closed_to_new = False
         self._outstanding: set[LeaseKey] = set()
         self._unwritten: list[Delivery] = []
+        self._unwritten_bytes = 0
 
     @property
     def room(self) -> int:
         """How many more tasks it takes right now."""
-        return 0 if self._is_closed_to_new else max(0, self._max_outstanding - len(self._outstanding))
+        if self._is_closed_to_new or self._unwritten_bytes >= MAX_UNWRITTEN_BYTES:
+            return 0
+        return max(0, self._max_outstanding - len(self._outstanding))
 
     @property
     def holds_nothing(self) -> bool:
@@ -52,17 +58,20 @@ class WorkerSession:
         """Charge deliveries to the worker's credit and pass them on to be written."""
         self._outstanding.update((d.task_id, d.lease_token) for d in deliveries)
         self._unwritten.extend(deliveries)
+        self._unwritten_bytes += sum(map(_payload_bytes, deliveries))
         self._on_assigned()
 
     def take_to_write(self, *, max_items: int, max_bytes: int) -> list[Delivery]:
         """Take what is to be written next, at least one if there is any; from then on it counts as written."""
         count = count_that_fits(self._unwritten[:max_items], max_bytes)
         deliveries, self._unwritten = self._unwritten[:count], self._unwritten[count:]
+        self._unwritten_bytes -= sum(map(_payload_bytes, deliveries))
         return deliveries
 
     def take_back_unwritten(self) -> list[Delivery]:
         """Take back what was not written; its credit returns."""
         deliveries, self._unwritten = self._unwritten, []
+        self._unwritten_bytes = 0
         self._outstanding.difference_update((d.task_id, d.lease_token) for d in deliveries)
         return deliveries
 
@@ -79,7 +88,11 @@ def count_that_fits(deliveries: Sequence[Delivery], max_bytes: int) -> int:
     """Count how many deliveries go into one message, from the first on; one always goes."""
     size_bytes = 0
     for count, delivery in enumerate(deliveries):
-        size_bytes += len(delivery.request) + len(delivery.last_failure or b"")
+        size_bytes += _payload_bytes(delivery)
         if count and size_bytes > max_bytes:
             return count
     return len(deliveries)
+
+
+def _payload_bytes(delivery: Delivery) -> int:
+    return len(delivery.request) + len(delivery.last_failure or b"")
