@@ -14,6 +14,7 @@ from tailrace.server.dispatch.dispatcher import Dispatcher, _shares
 from tailrace.server.store.base import Delivery, EpochBreak, Leased, LeaseRequest, QueueReady
 from tailrace.server.store.sqlite.store import SqliteStore
 from tests.store.builders import a_submission
+from tests.unit.server.deliveries import a_delivery
 from tests.wait import eventually_async
 
 
@@ -55,12 +56,13 @@ def shares_of(rooms: Sequence[int], count: int) -> list[int]:
     ("rooms", "count", "expected"),
     [
         ([10, 10], 4, [2, 2]),
-        ([10, 10], 5, [3, 2]),
+        ([10, 10], 5, [2, 3]),
         ([1, 10], 6, [1, 5]),
         ([10, 1], 6, [5, 1]),
         ([0, 10], 6, [0, 6]),
         ([2, 3, 100], 9, [2, 3, 4]),
-        ([10, 10, 10], 1, [1, 0, 0]),
+        ([10, 10, 10], 1, [0, 0, 1]),
+        ([10, 9, 8], 1, [1, 0, 0]),
         ([3, 3], 10, [3, 3]),
         ([0, 0], 1, [0, 0]),
         ([], 5, []),
@@ -84,6 +86,17 @@ def test_only_who_is_full_gets_less_than_another(rooms: list[int], count: int) -
 
     most = max(shares)
     assert all(share >= most - 1 or share == room for share, room in zip(shares, rooms, strict=True))
+
+
+def test_tasks_that_come_one_by_one_are_spread_as_evenly() -> None:
+    takers = [Taker(8), Taker(8), Taker(8)]
+
+    for number in range(12):
+        ((taker, share),) = _shares(takers, 1)
+        assert share == 1
+        taker.assign([a_delivery(number)])
+
+    assert [len(taker.got) for taker in takers] == [4, 4, 4]
 
 
 @pytest.fixture

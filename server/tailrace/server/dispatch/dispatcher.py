@@ -192,8 +192,8 @@ def _shares(consumers: Sequence[Consumer], count: int) -> list[tuple[Consumer, i
     takers = sorted((consumer for consumer in consumers if consumer.room > 0), key=lambda consumer: consumer.room)
     shares = []
     for index, consumer in enumerate(takers):
-        # The smallest go first, so what they cannot take is spread over the rest.
-        share = min(consumer.room, -(-count // (len(takers) - index)))
+        # The smallest go first: what they cannot take is spread over the rest, and a lone task goes to the most room.
+        share = min(consumer.room, count // (len(takers) - index))
         shares.append((consumer, share))
         count -= share
     return [(consumer, share) for consumer, share in shares if share > 0]
