@@ -14,9 +14,9 @@ from tailrace.server.dispatch import dispatcher as dispatcher_module
 from tailrace.server.domain import limits
 from tailrace.v1 import task_pb2
 from tailrace.v1 import worker_service_pb2 as pb
-from tests.integration.api.serving import CALL_S, MIB, Api, a_failure, a_success, seconds
+from tests.integration.api.serving import MIB, Api, a_failure, a_success, seconds
 from tests.integration.api.work_peer import WorkPeer
-from tests.wait import eventually_async
+from tests.wait import eventually_answers, eventually_async
 
 INVALID_ARGUMENT = grpc.StatusCode.INVALID_ARGUMENT
 
@@ -34,9 +34,7 @@ async def peer_with_task(api: Api, task_id: str = "task-1", **spec: Any) -> tupl
 
 
 async def until_state(api: Api, task_id: str, state: str) -> None:
-    async with asyncio.timeout(CALL_S):
-        while await api.state(task_id) != state:
-            pass
+    await eventually_answers(lambda: api.state(task_id), state, within_s=30)
 
 
 async def nobody_is_served(api: Api) -> None:
@@ -558,11 +556,11 @@ async def test_streams_and_calls_draw_from_one_queue_in_one_order(api: Api) -> N
 
 
 async def test_assignments_that_were_not_written_go_back_at_once(lone_api: Api) -> None:
-    names = [f"task-{number}" for number in range(40)]
+    names = [f"task-{number}" for number in range(30)]
     for name in names:
         await lone_api.submit(name, data=b"x" * MIB)
     deaf = WorkPeer(lone_api)
-    await deaf.hello(credit=40)
+    await deaf.hello(credit=30)
     await until_state(lone_api, names[0], "PENDING/DISPATCHED")
     await nothing_more_is_drawn(lone_api)
     drawn = [await lone_api.state(name) for name in names].count("PENDING/DISPATCHED")
