@@ -1,5 +1,6 @@
 """Servers and workers as processes of their own: watched line by line, hurt by signals, cleaned up whatever happens."""
 
+import itertools
 import os
 import signal
 import socket
@@ -143,6 +144,7 @@ class Processes:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._started: list[Process] = []
+        self._numbers = itertools.count(1)
 
     def server(self, store: str, *, name: str = "server") -> ServerProcess:
         """Start a server."""
@@ -167,7 +169,7 @@ class Processes:
         """Start Python with these arguments, in the checkout, untouched by the settings of whoever runs the tests."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")}
         environment |= {"PYTHONUNBUFFERED": "1", DIRECTORY_VARIABLE: str(self.directory)}
-        full_name = f"{name}-{len(self._started) + 1}"
+        full_name = f"{name}-{next(self._numbers)}"
         process = Process(
             full_name,
             [sys.executable, *arguments],
