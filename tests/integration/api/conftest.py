@@ -1,6 +1,7 @@
 """A server for each test of the API, over each store."""
 
-from collections.abc import AsyncIterator
+import gc
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,15 @@ from tests.store.redis_harness import RedisHarness, redis_url
 from tests.store.sqlite_harness import SqliteHarness
 
 __all__ = ["redis_url"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_collections() -> Iterator[None]:
+    """Keep what was there before out of garbage collections: each test here ends with one, to see what it left."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture
