@@ -43,8 +43,6 @@ REDIS_MUTATIONS = (
         "a lease is held wherever the task stands",
         "lua/_rules.lua",
         ("task.place == 'lease' and ", ""),
-        ("  change.lease_token = false\n", ""),
-        ("lease_token = false, has_types", "has_types"),
     ),
     _redis(
         "a lost lease is not counted",
@@ -84,7 +82,7 @@ REDIS_MUTATIONS = (
     _redis(
         "an empty level stays marked",
         "lua/_indexes.lua",
-        ("if redis.call('LLEN', list) == 0 then", "if false then"),
+        ("if call('LLEN', list) == 0 then", "if false then"),
     ),
     _redis(
         "no other process is woken",
@@ -99,12 +97,12 @@ REDIS_MUTATIONS = (
     _redis(
         "a task that moved stays in its old index",
         "lua/_indexes.lua",
-        ("task.index ~= task.place then table.insert", "false then table.insert"),
+        ("local left = task.index ~= task.place and", "local left = false and"),
     ),
     _redis(
         "another request under the same id passes for the same",
         "lua/submit_tasks.lua",
-        ("task.fingerprint ~= fingerprint and not return_existing", "false"),
+        ("task.fingerprint == fingerprint or change.return_existing", "true"),
     ),
     _redis(
         "a replica that waits is not noted down",

@@ -3,11 +3,11 @@
 Numbers and words of an item travel as one line, because every argument costs time in redis-py and in Redis.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tailrace.server.domain.lease import AttemptEnd
-from tailrace.server.domain.retry import NO_RETRY, RetryPolicy
-from tailrace.server.domain.task import Submission, TaskState
+from tailrace.server.domain.retry import DEFAULT_MAX_LOST_LEASES, NO_RETRY, RetryPolicy
+from tailrace.server.domain.task import DEFAULT_LEASE_MS, DEFAULT_RESULT_TTL_MS, Submission, TaskState
 from tailrace.server.store.base import MAX_CALL_BYTES, Beat, LeaseRequest, Release
 from tailrace.server.store.redis.connection import Argument
 
@@ -18,15 +18,29 @@ def submit_arguments(submissions: Sequence[Submission]) -> list[Argument]:
     for submission in submissions:
         policy = submission.retry_policy
         types = b"".join(map(_with_length, policy.non_retryable_types)) if policy else b""
-        line = (
-            f"{submission.queue} {submission.priority} {submission.head_bytes} {submission.start_delay_ms}"
-            f" {submission.lease_ms} {submission.result_ttl_ms} {submission.max_lost_leases}"
-            f" {submission.return_existing:d}"
-        )
-        if policy:
-            line = f"{line} {policy.max_attempts} {_backoff(policy)}"
-        arguments += (submission.task_id, submission.fingerprint, submission.request, types, line)
+        fields = " ".join(_fields(submission))
+        arguments += (submission.task_id, submission.fingerprint, submission.request, types, fields)
     return arguments
+
+
+def _fields(submission: Submission) -> Iterator[str]:
+    """Name what is to be known of a task; what is left out has the default that ``lua/_record.lua`` gives it."""
+    yield f"queue {submission.queue} head_bytes {submission.head_bytes}"
+    if submission.priority:
+        yield f"priority {submission.priority}"
+    if submission.start_delay_ms:
+        yield f"start_delay_ms {submission.start_delay_ms}"
+    if submission.return_existing:
+        yield "return_existing 1"
+    if submission.lease_ms != DEFAULT_LEASE_MS:
+        yield f"lease_ms {submission.lease_ms}"
+    if submission.result_ttl_ms != DEFAULT_RESULT_TTL_MS:
+        yield f"result_ttl_ms {submission.result_ttl_ms}"
+    if submission.max_lost_leases != DEFAULT_MAX_LOST_LEASES:
+        yield f"max_lost_leases {submission.max_lost_leases}"
+    if policy := submission.retry_policy:
+        yield f"max_attempts {policy.max_attempts} initial_backoff_ms {policy.initial_backoff_ms}"
+        yield f"max_backoff_ms {policy.max_backoff_ms} backoff_multiplier {policy.backoff_multiplier!r}"
 
 
 def lease_arguments(request: LeaseRequest) -> list[Argument]:

@@ -3,7 +3,7 @@
 With ``T`` for ``tr:<namespace>:{<tag>}:``, the prefix of one partition:
 
 ====================  ======  ==========================================================================
-``T t:<id>``          HASH    the record: the truth about a task; fields in ``lua/_prelude.lua``
+``T t:<id>``          HASH    the record: the truth about a task; fields in ``lua/_record.lua``
 ``T s:<id>``          STRING  the serialized request; only its head once the task is SUCCESS
 ``T r:<id>``          STRING  the result of a SUCCESS, the failure of a FAILURE or REVOKED
 ``T f:<id>``          STRING  the latest failure, while the task goes on

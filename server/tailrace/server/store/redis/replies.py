@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from tailrace.server.domain.lease import AttemptEnd, lease_token
-from tailrace.server.domain.task import Place, TaskSnapshot, TaskState
+from tailrace.server.domain.task import Place, Submission, TaskSnapshot, TaskState, accept, snapshot_of
 from tailrace.server.store.base import (
     Change,
     Delivery,
@@ -41,17 +41,19 @@ def task_changed(line: bytes) -> TaskChanged:
     return TaskChanged(task_id=task_id.decode(), is_done=is_done == b"1")
 
 
-def parse_submitted(task_ids: Sequence[str], reply: Any) -> Reply[list[Submitted]]:
+def parse_submitted(submissions: Sequence[Submission], reply: Any) -> Reply[list[Submitted]]:
     """From ``submit_tasks``."""
-    outcomes, ready = reply
+    now_ms, outcomes, ready = reply
     submitted, changes = [], _ready(ready)
-    for task_id, line in zip(task_ids, outcomes, strict=True):
-        outcome, _, rest = line.partition(b" ")
-        snapshot = _snapshot(task_id, rest.split(b" "))
-        is_created = outcome == b"created"
-        submitted.append(Submitted(snapshot=snapshot, is_created=is_created, is_conflict=outcome == b"conflict"))
-        if is_created:
-            changes.append(TaskChanged(task_id=task_id, snapshot=snapshot, is_done=False))
+    for submission, line in zip(submissions, outcomes, strict=True):
+        if line == b"created":
+            snapshot = snapshot_of(accept(submission, now_ms=now_ms))
+            submitted.append(Submitted(snapshot=snapshot, is_created=True))
+            changes.append(TaskChanged(task_id=submission.task_id, snapshot=snapshot, is_done=False))
+        else:
+            outcome, *words = line.split(b" ")
+            snapshot = _snapshot(submission.task_id, words)
+            submitted.append(Submitted(snapshot=snapshot, is_created=False, is_conflict=outcome == b"conflict"))
     return Reply(submitted, changes)
 
 
@@ -67,7 +69,7 @@ def parse_leased(request: LeaseRequest, reply: Any) -> Reply[Leased]:
     deliveries, changes = [], []
     for nonce, line, payload, last_failure in zip(request.nonces, items[::3], items[1::3], items[2::3], strict=False):
         task_id, *numbers = line.split(b" ")
-        delivery_count, attempt, lease_ms, lease_expire_ms, create_ms, revision, update_ms = map(int, numbers)
+        delivery_count, attempt, lease_ms, lease_expire_ms, create_ms, *revision = map(int, numbers)
         delivery = Delivery(
             task_id=task_id.decode(),
             lease_token=lease_token(delivery_count, nonce),
@@ -80,7 +82,7 @@ def parse_leased(request: LeaseRequest, reply: Any) -> Reply[Leased]:
         )
         deliveries.append(delivery)
         if request.start_immediately:
-            changes.append(_started(delivery, revision=revision, update_ms=update_ms))
+            changes.append(_started(delivery, revision=revision[0]))
     return Reply(Leased(deliveries=tuple(deliveries), is_drained=is_drained == 1), changes)
 
 
@@ -154,14 +156,14 @@ def _ended(end: AttemptEnd, words: Sequence[bytes]) -> TaskSnapshot:
     return _snapshot(end.task_id, line, result if is_success else end.failure)
 
 
-def _started(delivery: Delivery, *, revision: int, update_ms: int) -> TaskChanged:
+def _started(delivery: Delivery, *, revision: int) -> TaskChanged:
     snapshot = TaskSnapshot(
         task_id=delivery.task_id,
         state=TaskState.STARTED,
         place=Place.LEASE,
         revision=revision,
         attempt=delivery.attempt,
-        update_ms=update_ms,
+        update_ms=delivery.lease_expire_ms - delivery.lease_ms,
         last_failure=delivery.last_failure,
     )
     return TaskChanged(task_id=delivery.task_id, snapshot=snapshot, is_done=False)

@@ -23,7 +23,7 @@ SCRIPT_NAMES = (
     "promote_due",
     "expire_done",
 )
-_SHARED = ("_prelude", "_indexes", "_commit", "_rules")
+_SHARED = ("_record", "_prelude", "_indexes", "_commit", "_rules")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -139,13 +139,12 @@ class RedisStore:
 
     async def submit_tasks(self, partition: int, submissions: Sequence[Submission]) -> list[Submitted]:
         """Accept tasks."""
-        task_ids = [submission.task_id for submission in submissions]
         return await self._perform(
             "submit_tasks",
             partition,
             arguments.submit_arguments(submissions),
-            parse=lambda reply: replies.parse_submitted(task_ids, reply),
-            in_doubt=task_ids,
+            parse=lambda reply: replies.parse_submitted(submissions, reply),
+            in_doubt=[submission.task_id for submission in submissions],
         )
 
     async def read_tasks(self, partition: int, task_ids: Sequence[str]) -> list[TaskSnapshot | None]:

@@ -6,66 +6,73 @@ local TTL_AFTER_EXPIRY_MS = 3600000 -- a backstop: expire_done removes the keys 
 local function unlink(task, ...)
   local keys = {}
   for i, kind in ipairs({...}) do keys[i] = key(kind, task.id) end
-  redis.call('UNLINK', unpack(keys))
+  call('UNLINK', unpack(keys))
 end
 
-local function write_blobs(task)
-  local ttl = task.expire_ms and int(task.expire_ms - NOW + TTL_AFTER_EXPIRY_MS)
+local function write_blobs(task, ttl)
   for kind, bytes in pairs(task.blobs) do
-    if not bytes then redis.call('UNLINK', key(kind, task.id))
-    elseif ttl then redis.call('SET', key(kind, task.id), bytes, 'PX', ttl)
-    else redis.call('SET', key(kind, task.id), bytes) end
-  end
-  if ttl then
-    redis.call('PEXPIRE', key('t', task.id), ttl)
-    if not task.blobs.s then redis.call('PEXPIRE', key('s', task.id), ttl) end
+    if not bytes then
+      call('UNLINK', key(kind, task.id))
+    elseif ttl then
+      call('SET', key(kind, task.id), bytes, 'PX', ttl)
+    else
+      call('SET', key(kind, task.id), bytes)
+    end
   end
 end
 
 local function write_record(task)
-  local values, removed = {}, {}
-  for name in pairs(task.dirty) do
-    local value = task[name]
-    if FIELDS[name] and value and value ~= DEFAULTS[name] then
-      values[#values + 1] = FIELDS[name]
-      values[#values + 1] = type(value) == 'number' and int(value) or value
-    elseif task.stored[name] then
-      removed[#removed + 1] = FIELDS[name]
-    end
+  local ttl = task.expire_ms and (task.expire_ms - NOW + TTL_AFTER_EXPIRY_MS)
+  local name = key('t', task.id)
+  if #task.writes > 0 then call('HSET', name, unpack(task.writes)) end
+  for field in pairs(task.removals or {}) do call('HDEL', name, field) end
+  if task.blobs then write_blobs(task, ttl) end
+  if ttl then
+    call('PEXPIRE', name, ttl)
+    if not (task.blobs and task.blobs.s) then call('PEXPIRE', key('s', task.id), ttl) end
   end
-  if #values > 0 then send('HSET', key('t', task.id), values) end
-  if #removed > 0 then send('HDEL', key('t', task.id), removed) end
-  write_blobs(task)
 end
 
--- One message for each replica: who says so, then a line for each task.
-local function tell()
-  local messages, lines = {}, {}
-  for _, task in ipairs(revised) do
-    local line = task.id .. ' ' .. int(task.revision) .. ' ' .. (IS_DONE[task.state] and 1 or 0)
-    lines[#lines + 1] = line
-    for replica in string.gmatch(task.waiters or '', '[^,]+') do append(messages, replica, line) end
-  end
-  messages[REPLICA] = nil
-  for replica, told in pairs(messages) do
-    redis.call('PUBLISH', CHANNELS .. 'n:' .. replica, REPLICA .. '\n' .. table.concat(told, '\n'))
-  end
+-- How a new revision is spoken of: "id revision done".
+local function change_line(task)
+  return task.id .. ' ' .. task.revision .. (IS_DONE[task.state] and ' 1' or ' 0')
+end
+
+local function change_lines()
+  local lines = {}
+  for i, task in ipairs(revised) do lines[i] = change_line(task) end
   return lines
 end
 
--- Returns the queues that got tasks, and a line "id revision done" for each task that has a new revision.
+-- One message for each replica that waits: who says so, then a line for each task.
+local function tell()
+  local messages = {}
+  for _, task in ipairs(revised) do
+    for replica in string.gmatch(task.waiters or '', '[^,]+') do
+      append(messages, replica, change_line(task))
+    end
+  end
+  messages[REPLICA] = nil
+  for replica, lines in pairs(messages) do
+    call('PUBLISH', CHANNELS .. 'n:' .. replica, REPLICA .. '\n' .. table.concat(lines, '\n'))
+  end
+end
+
+-- Returns the queues that got tasks.
 local function commit()
-  if #touched + #pops + #stale.lease + #stale.schedule + #stale.done == 0 then return {}, {} end
+  if #touched + #pops + #stale.lease + #stale.schedule + #stale.done == 0 then return {} end
   local ready, is_ready = {}, {}
   for _, task in ipairs(pushes) do
-    mask_of(task.queue) -- read before anything is written
-    if not is_ready[task.queue] then ready[#ready + 1] = task.queue end
-    is_ready[task.queue] = true
+    if not is_ready[task.queue] then
+      is_ready[task.queue] = true
+      ready[#ready + 1] = task.queue
+      mask_of(task.queue) -- read before anything is written
+    end
   end
   local is_creation = false
   for _, task in ipairs(touched) do
     if task.is_new then
-      redis.call('SET', key('s', task.id), task.blobs.s)
+      call('SET', key('s', task.id), task.blobs.s)
       task.blobs.s, is_creation = nil, true
       if task.index then unlink(task, 't', 'r', 'f', 'n') end -- it takes the id of a record that is over
     end
@@ -77,5 +84,6 @@ local function commit()
   end
   enter_indexes()
   write_queues()
-  return ready, tell()
+  tell()
+  return ready
 end

@@ -2,7 +2,7 @@
 local masks, masks_before = {}, {} -- queue -> a bit for each level that is not empty
 local function mask_of(queue)
   if not masks[queue] then
-    masks[queue] = tonumber(redis.call('HGET', queue_key(queue), 'mask')) or 0
+    masks[queue] = tonumber(call('HGET', queue_key(queue), 'mask')) or 0
     masks_before[queue] = masks[queue]
   end
   return masks[queue]
@@ -11,35 +11,41 @@ end
 -- In chunks: Lua's stack takes some 8000 values.
 local function send(command, name, values)
   for first = 1, #values, 4000 do
-    redis.call(command, name, unpack(values, first, math.min(first + 3999, #values)))
+    call(command, name, unpack(values, first, math.min(first + 3999, #values)))
   end
 end
 
 local function append(lists, name, value)
-  lists[name] = lists[name] or {}
-  table.insert(lists[name], value)
+  local list = lists[name]
+  if not list then
+    list = {}
+    lists[name] = list
+  end
+  list[#list + 1] = value
 end
 
 local function leave_indexes()
   for _, task in ipairs(touched) do
-    if ZSETS[task.index] and task.index ~= task.place then table.insert(stale[task.index], task.id) end
+    local left = task.index ~= task.place and stale[task.index]
+    if left then left[#left + 1] = task.id end
   end
   for place, ids in pairs(stale) do send('ZREM', ZSETS[place], ids) end
   for _, pop in ipairs(pops) do
     local list = list_key(pop.queue, pop.level)
-    if pop.count > 0 then redis.call('LPOP', list, pop.count) end
-    if redis.call('LLEN', list) == 0 then
+    if pop.count > 0 then call('LPOP', list, pop.count) end
+    if call('LLEN', list) == 0 then
       masks[pop.queue] = bit.band(masks[pop.queue], bit.bnot(bit.lshift(1, pop.level)))
     end
   end
 end
 
 local function enter_indexes()
-  local scores, heads, tails = {}, {}, {}
+  local scores, heads, tails = {lease = {}, schedule = {}, done = {}}, {}, {}
   for _, task in ipairs(touched) do
-    if task.until_ms and ZSETS[task.place] then
-      append(scores, task.place, int(task.until_ms))
-      append(scores, task.place, task.id)
+    local into = task.until_ms and scores[task.place]
+    if into then
+      into[#into + 1] = task.until_ms
+      into[#into + 1] = task.id
     end
   end
   for place, values in pairs(scores) do send('ZADD', ZSETS[place], values) end
@@ -57,13 +63,11 @@ local function write_queues()
   for queue, by_place in pairs(counts) do
     for _, place in ipairs({'ready', 'schedule', 'lease'}) do
       local by = by_place[place] or 0
-      if by ~= 0 then redis.call('HINCRBY', queue_key(queue), place, by) end
+      if by ~= 0 then call('HINCRBY', queue_key(queue), place, by) end
     end
   end
   for queue, mask in pairs(masks) do
-    if mask ~= masks_before[queue] then redis.call('HSET', queue_key(queue), 'mask', mask) end
-    if mask ~= 0 and masks_before[queue] == 0 then
-      redis.call('PUBLISH', CHANNELS .. 'w', queue .. ' ' .. REPLICA)
-    end
+    if mask ~= masks_before[queue] then call('HSET', queue_key(queue), 'mask', mask) end
+    if mask ~= 0 and masks_before[queue] == 0 then call('PUBLISH', CHANNELS .. 'w', queue .. ' ' .. REPLICA) end
   end
 end

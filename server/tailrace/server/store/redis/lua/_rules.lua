@@ -3,7 +3,7 @@ local DELIVERY_LEASE_MS = 10000
 local RELEASES_PER_LOST_LEASE = 100
 local UNKEPT_RESULT_TTL_MS = 60000
 
--- A lease past its expiry still counts until it is reaped.
+-- A lease past its expiry still counts until it is reaped. A token whose lease has ended is left where it is.
 local function holds(task, token)
   return task ~= nil and task.place == 'lease' and task.lease_token == token
 end
@@ -18,20 +18,19 @@ local function finish(task, state, outcome)
   local keeps_result = task.result_ttl_ms > 0
   local expire_ms = NOW + (keeps_result and task.result_ttl_ms or UNKEPT_RESULT_TTL_MS)
   if state == 'SUCCESS' then
-    put(task, 's', task.head_bytes > 0 and redis.call('GETRANGE', key('s', task.id), 0, task.head_bytes - 1) or '')
+    put(task, 's', task.head_bytes > 0 and call('GETRANGE', key('s', task.id), 0, task.head_bytes - 1) or '')
     outcome = keeps_result and outcome
   end
   if outcome then put(task, 'r', outcome) end
   if task.failed_attempts + task.lost_leases > 0 then put(task, 'f', false) end
   if task.has_types then put(task, 'n', false) end
   transition(task, {
-    state = state, place = 'done', until_ms = expire_ms, expire_ms = expire_ms, lease_token = false, has_types = false,
+    state = state, place = 'done', until_ms = expire_ms, expire_ms = expire_ms, has_types = false,
   })
 end
 
 -- Send a task that nobody holds to the schedule, or straight to its queue when there is no delay.
 local function wait_until_due(task, delay_ms, to_head, change)
-  change.lease_token = false
   if delay_ms > 0 then
     change.place, change.until_ms = 'schedule', NOW + delay_ms
   else
@@ -45,7 +44,7 @@ local function retry(task, failure, delay_ms, to_head)
   wait_until_due(task, delay_ms, to_head, {state = 'RETRY'})
 end
 
--- A holder that vanished, or released too often: no failed attempt, but the last loss in a row that is allowed is final.
+-- A holder vanished, or released too often: no failed attempt, but the last loss in a row that is allowed is final.
 local function count_lost_lease(task, failure, delay_ms)
   transition(task, {lost_leases = task.lost_leases + 1, releases = 0})
   if task.lost_leases >= task.max_lost_leases then
@@ -57,20 +56,12 @@ end
 
 -- What is told of a task: "state place revision attempt update_ms expire_ms", "-" where there is none.
 local function outcome_line(task)
-  return table.concat({
-    task.state, task.place, int(task.revision), int(task.attempt), int(task.update_ms),
-    task.expire_ms and int(task.expire_ms) or '-',
-  }, ' ')
+  return task.state .. ' ' .. task.place .. ' ' .. task.revision .. ' ' .. task.attempt
+    .. ' ' .. task.update_ms .. ' ' .. (task.expire_ms or '-')
 end
 
 -- The payload that goes with it: the result, the failure, or the latest failure; false when there is none.
 local function outcome_payload(task)
-  if task.place == 'done' then return redis.call('GET', key('r', task.id)) end
-  return task.failed_attempts + task.lost_leases > 0 and redis.call('GET', key('f', task.id))
-end
-
-local function split(line)
-  local words = {}
-  for word in string.gmatch(line, '%S+') do words[#words + 1] = word end
-  return words
+  if task.place == 'done' then return call('GET', key('r', task.id)) end
+  return task.failed_attempts + task.lost_leases > 0 and call('GET', key('f', task.id))
 end

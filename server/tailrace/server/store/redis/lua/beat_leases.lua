@@ -14,5 +14,5 @@ for i = 4, #ARGV, 3 do
   end
   expiries[#expiries + 1] = is_held and task.until_ms
 end
-local _, changes = commit()
-return {expiries, changes}
+commit()
+return {expiries, change_lines()}

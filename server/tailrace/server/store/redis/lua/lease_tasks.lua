@@ -3,7 +3,8 @@
 --   start_immediately ("1" or "0"), max_bytes of payloads after which no more are delivered, number of queues,
 --   the queues, most wanted first, then a nonce (8 bytes) for each task wanted
 -- Returns {deliveries, 1 if all the queues are now empty else 0}; a delivery is three values:
---   "id delivery_count attempt lease_ms lease_expire_ms create_ms revision update_ms", request, last failure or nil
+--   "id delivery_count attempt lease_ms lease_expire_ms create_ms", where it is started " revision", request, last
+--   failure or nil
 local start_now, max_bytes, queue_count = ARGV[4] == '1', tonumber(ARGV[5]), tonumber(ARGV[6])
 local first_nonce = 7 + queue_count
 local wanted = #ARGV - first_nonce + 1
@@ -22,12 +23,11 @@ local function deliver(task)
   })
   if start_now then start(task) end
   taken[#taken + 1] = task
-  local request = redis.call('GET', key('s', task.id)) or ''
+  local request = call('GET', key('s', task.id)) or ''
   bytes = bytes + #request
-  deliveries[#deliveries + 1] = table.concat({
-    task.id, int(delivery_count), int(start_now and task.attempt or task.attempt + 1), int(task.lease_ms),
-    int(task.until_ms), int(task.create_ms), int(task.revision), int(task.update_ms),
-  }, ' ')
+  local line = task.id .. ' ' .. delivery_count .. ' ' .. (start_now and task.attempt or task.attempt + 1)
+    .. ' ' .. task.lease_ms .. ' ' .. task.until_ms .. ' ' .. task.create_ms
+  deliveries[#deliveries + 1] = start_now and line .. ' ' .. task.revision or line
   deliveries[#deliveries + 1] = request
   deliveries[#deliveries + 1] = outcome_payload(task)
 end
@@ -36,7 +36,7 @@ end
 local function draw(queue, level)
   local list, used = list_key(queue, level), 0
   repeat
-    local ids = redis.call('LRANGE', list, used, used + wanted - #taken - 1)
+    local ids = call('LRANGE', list, used, used + wanted - #taken - 1)
     for _, task_id in ipairs(ids) do
       if is_enough() then break end
       used, looked_at = used + 1, looked_at + 1

@@ -4,13 +4,13 @@
 -- Returns {number of tasks, ms until the next one is due or nil, queues that got tasks, changes}.
 local limit, gap_ms, grace_ms, failure = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 
-local control = redis.call('HMGET', KEYS[4], 'last_reap', 'grace_until')
+local control = call('HMGET', KEYS[4], 'last_reap', 'grace_until')
 local last_reap, grace_until = tonumber(control[1]), tonumber(control[2]) or 0
 if last_reap and (NOW - last_reap > gap_ms or NOW < last_reap) then grace_until = NOW + grace_ms end
 local is_grace = NOW < grace_until
 
-local ids = is_grace and {} or redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', int(NOW), 'LIMIT', 0, limit)
-local earliest = redis.call('ZRANGE', KEYS[1], #ids, #ids, 'WITHSCORES')[2]
+local ids = is_grace and {} or call('ZRANGEBYSCORE', KEYS[1], '-inf', NOW, 'LIMIT', 0, limit)
+local earliest = call('ZRANGE', KEYS[1], #ids, #ids, 'WITHSCORES')[2]
 local reaped = 0
 for _, task_id in ipairs(ids) do
   local task = find(task_id)
@@ -21,8 +21,8 @@ for _, task_id in ipairs(ids) do
     table.insert(stale.lease, task_id)
   end
 end
-local ready, changes = commit()
-if #ids == 0 then redis.call('ZREM', KEYS[1], '') end -- as in commit: what only stores may be refused
-redis.call('HSET', KEYS[4], 'last_reap', int(NOW), 'grace_until', int(grace_until))
+local ready = commit()
+if #ids == 0 then call('ZREM', KEYS[1], '') end -- as in commit: what only stores may be refused
+call('HSET', KEYS[4], 'last_reap', NOW, 'grace_until', grace_until)
 local next_due_ms = earliest and math.max(0, is_grace and grace_until - NOW or earliest - NOW) or false
-return {reaped, next_due_ms, ready, changes}
+return {reaped, next_due_ms, ready, change_lines()}

@@ -19,5 +19,5 @@ for i = 5, #ARGV, 3 do
   if is_held then release(task, tonumber(ARGV[i + 2])) end
   releases[#releases + 1] = is_held
 end
-local ready, changes = commit()
-return {releases, ready, changes}
+local ready = commit()
+return {releases, ready, change_lines()}

@@ -2,22 +2,17 @@
 -- KEYS, ARGV 1 to 3: see _prelude.lua. Then for each task:
 --   id, fingerprint (16 bytes), request (bytes),
 --   types that the policy does not retry (each preceded by its length in 4 bytes, big-endian; may be empty),
---   "queue priority head_bytes start_delay_ms lease_ms result_ttl_ms max_lost_leases return_existing", and where there is
---   a retry policy " max_attempts initial_backoff_ms max_backoff_ms backoff_multiplier"
--- Returns {outcomes, queues that got tasks}; an outcome is "created", "exists" or "conflict", then outcome_line.
+--   "name value name value ...": those fields of the record that are not to have their defaults, and perhaps
+--   start_delay_ms and return_existing
+-- Returns {now, outcomes, queues that got tasks}; an outcome is "created", or "exists" or "conflict" and outcome_line.
 -- Errors: OOM before anything is written.
 local function describe(line)
-  local words = split(line)
-  local function number(i) return tonumber(words[i]) end
-  local is_usual = number(12) == DEFAULTS.backoff_multiplier
-  return {
-    queue = words[1], priority = number(2), head_bytes = number(3), lease_ms = number(5), result_ttl_ms = number(6),
-    max_lost_leases = number(7), max_attempts = number(9), initial_backoff_ms = number(10),
-    max_backoff_ms = number(11), backoff_multiplier = not is_usual and words[12] or nil, -- int() would round it
-  }, number(4), words[8] == '1'
+  local change = {}
+  for name, value in string.gmatch(line, '(%S+) (%S+)') do change[name] = IS_TEXT[name] and value or tonumber(value) end
+  return change
 end
 
-local function create(task_id, change, delay_ms, fingerprint, request, types)
+local function create(task_id, change, fingerprint, request, types)
   local over = fetch(task_id)
   local task = new_record(task_id)
   tasks[task_id], task.is_new, task.index = task, true, over and over.index
@@ -27,21 +22,22 @@ local function create(task_id, change, delay_ms, fingerprint, request, types)
     change.has_types = 1
   end
   change.state, change.create_ms, change.fingerprint = 'PENDING', NOW, fingerprint
-  wait_until_due(task, delay_ms, false, change)
-  return task
+  wait_until_due(task, change.start_delay_ms or 0, false, change)
 end
 
 local outcomes = {}
 for i = 4, #ARGV, 5 do
   local task_id, fingerprint = ARGV[i], ARGV[i + 1]
-  local change, delay_ms, return_existing = describe(ARGV[i + 4])
-  local task, outcome = find(task_id), 'exists'
+  local task, change = find(task_id), describe(ARGV[i + 4])
+  local outcome = 'created'
   if not task then
-    task, outcome = create(task_id, change, delay_ms, fingerprint, ARGV[i + 2], ARGV[i + 3]), 'created'
-  elseif task.fingerprint ~= fingerprint and not return_existing then
-    outcome = 'conflict'
+    create(task_id, change, fingerprint, ARGV[i + 2], ARGV[i + 3])
+  elseif task.fingerprint == fingerprint or change.return_existing then
+    outcome = 'exists ' .. outcome_line(task)
+  else
+    outcome = 'conflict ' .. outcome_line(task)
   end
-  outcomes[#outcomes + 1] = outcome .. ' ' .. outcome_line(task)
+  outcomes[#outcomes + 1] = outcome
 end
 local ready = commit()
-return {outcomes, ready}
+return {NOW, outcomes, ready}
