@@ -95,6 +95,16 @@ async def test_every_change_is_told_and_the_end_ends_it(api: Api) -> None:
     assert wait.end_reason == WAIT_END_REASON_SATISFIED
 
 
+async def test_end_comes_with_the_last_news(api: Api) -> None:
+    await api.submit()
+    wait = await Wait(api, "task-1", done_only=True).snapshot()
+    await api.run()
+    await wait.end()
+
+    last = wait.messages[-1]
+    assert ([task.state for task in last.tasks], last.end_reason) == ([SUCCESS], WAIT_END_REASON_SATISFIED)
+
+
 async def test_snapshot_is_complete_exactly_once(api: Api) -> None:
     await api.submit("a")
     await api.submit("b")

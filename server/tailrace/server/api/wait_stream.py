@@ -87,6 +87,7 @@ class WaitStream:
         self._draining = draining
         self._write = write
         self._is_snapshot_told = False
+        self._is_end_told = False
 
     async def run(self) -> None:
         """Serve the call until its condition holds, its time is over, or the server wants it elsewhere.
@@ -98,7 +99,8 @@ class WaitStream:
         drained.add_done_callback(lambda _: subscription.wake())
         try:
             reason = await self._tell(subscription)
-            await self._send(pb.WaitForResponse(end_reason=reason))
+            if not self._is_end_told:
+                await self._send(pb.WaitForResponse(end_reason=reason))
         except _CallerGoneError as error:
             logger.info("waiting_caller_gone", error=repr(error.__cause__))
         finally:
@@ -142,8 +144,14 @@ class WaitStream:
             if not message.ByteSize():
                 return has_written
             self._is_snapshot_told = self._is_snapshot_told or message.snapshot_complete
+            if self._is_snapshot_told and subscription.is_answered and self._wait.holds(subscription):
+                # In the same message: most callers hang up once they have heard what they waited for.
+                message.end_reason = pb.WAIT_END_REASON_SATISFIED
+                self._is_end_told = True
             await self._send(message)
             has_written = True
+            if self._is_end_told:
+                return has_written
 
     async def _send(self, message: pb.WaitForResponse) -> None:
         """Write a message; gRPC lets a write last for as long as its reader likes.
