@@ -1,6 +1,7 @@
 """What the server said of tasks in the course of a test, and whether it ever took anything back."""
 
 import json
+import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, cast
 
@@ -60,16 +61,18 @@ class Ledger:
             assert outcome.revision >= PENDING_REVISION + outcome.attempt + 1
 
     def _read_page(self, stub: TaskServiceStub, task_ids: Sequence[str]) -> None:
-        asked = list(task_ids)
+        asked, deadline = list(task_ids), time.monotonic() + READ_S
         while asked:
             # The connection may be one that the server's end has not reached yet.
-            response = stub.BatchGetResults(
-                pb.BatchGetResultsRequest(task_ids=asked), timeout=READ_S, wait_for_ready=True
-            )
+            request = pb.BatchGetResultsRequest(task_ids=asked)
+            response = stub.BatchGetResults(request, timeout=READ_S, wait_for_ready=True)
+            asked = list(response.remaining_task_ids)
             for item in response.items:
+                if item.error.reason == "STORE_UNAVAILABLE" and time.monotonic() < deadline:
+                    asked.append(item.task_id)
+                    continue
                 assert item.HasField("task"), f"the server does not know an accepted task: {item}"
                 self._note(item.task)
-            asked = list(response.remaining_task_ids)
 
     def _note(self, outcome: task_pb2.TaskResult) -> None:
         known = self._latest.get(outcome.task_id)
