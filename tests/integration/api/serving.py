@@ -43,6 +43,10 @@ class Refusal:
     message: str
     trailers: dict[str, Any]
 
+    @property
+    def outcome(self) -> tuple[grpc.StatusCode, str | None]:
+        return self.code, self.reason
+
 
 async def refused(call: Awaitable[object]) -> Refusal:
     """Make a call that must not be OK."""
