@@ -7,9 +7,10 @@ entry every half a minute or so, so that a wait can be late but never hangs.
 """
 
 import asyncio
+import itertools
 import random
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -23,6 +24,7 @@ from tailrace.server.store.base import Change, EpochBreak, TaskChanged
 READ_CHUNK = 500
 READ_AGAIN_S = 30.0
 READ_AGAIN_TICK_S = 5.0
+TAKE_STEP = 64
 STORE_BACKOFF_S = 0.5
 MAX_KEPT_BYTES = 64 << 20
 """Payloads kept in memory for readers that have not taken them yet; beyond it they are read when they are taken."""
@@ -52,6 +54,23 @@ class _Entry:
         self.notices = 0
         """Counts changes that came without their outcome: a read that began before the latest is read again."""
         self.read_at = 0.0
+
+
+class _Message:
+    """The outcomes that go into one message, the first of any size."""
+
+    def __init__(self) -> None:
+        self.snapshots: list[TaskSnapshot] = []
+        self.is_full = False
+        self._size_bytes = 0
+
+    def add(self, snapshot: TaskSnapshot) -> bool:
+        """Take an outcome; False where there is no room for it, nor for any that follows."""
+        self._size_bytes += payload_bytes(snapshot)
+        self.is_full = self.is_full or (bool(self.snapshots) and self._size_bytes > FILL_MESSAGE_BYTES)
+        if not self.is_full:
+            self.snapshots.append(snapshot)
+        return not self.is_full
 
 
 class Subscription:
@@ -102,31 +121,24 @@ class Subscription:
         Raises:
             StoreUnavailableError: A large outcome had to be read again and could not be; take it later.
         """
-        snapshots: list[TaskSnapshot] = []
-        size_bytes = 0
-        while self._changed:
-            task_id = next(iter(self._changed))
-            # Taken off before it is looked at: what changes meanwhile puts it back.
-            del self._changed[task_id]
-            if task_id not in self._open:
-                continue
+        message = _Message()
+        while self._changed and not message.is_full:
+            task_ids = list(itertools.islice(self._changed, TAKE_STEP))
+            # Taken off before they are looked at: what changes meanwhile puts them back.
+            for task_id in task_ids:
+                del self._changed[task_id]
             try:
-                snapshot = await self._current(task_id)
-            except TailraceError:
-                if snapshots:
+                outcomes = await self._waiting.current([task_id for task_id in task_ids if task_id in self._open])
+            except BaseException as error:
+                self._changed.update(dict.fromkeys(task_ids))
+                if message.snapshots and isinstance(error, TailraceError):
                     break
                 raise
-            if snapshot is None:
-                self._forget(task_id)
-                continue
-            size_bytes += payload_bytes(snapshot)
-            if snapshots and size_bytes > FILL_MESSAGE_BYTES:
-                self._changed[task_id] = None
-                break
-            snapshots.append(snapshot)
-            self._told(snapshot)
+            for task_id in task_ids:
+                if task_id in self._open:
+                    self._take_one(task_id, outcomes, message)
         not_found, self._not_found = tuple(self._not_found), []
-        return News(snapshots=tuple(snapshots), not_found=not_found)
+        return News(snapshots=tuple(message.snapshots), not_found=not_found)
 
     def close(self) -> None:
         """Stop waiting. A second call does nothing."""
@@ -155,12 +167,15 @@ class Subscription:
         """Tell whether changes that do not end a task matter to this caller."""
         return not self._done_only or bool(self._unanswered)
 
-    async def _current(self, task_id: str) -> TaskSnapshot | None:
-        try:
-            return await self._waiting.current(task_id)
-        except BaseException:
+    def _take_one(self, task_id: str, outcomes: Mapping[str, TaskSnapshot | None], message: "_Message") -> None:
+        if task_id not in outcomes:
             self._changed[task_id] = None
-            raise
+        elif (snapshot := outcomes[task_id]) is None:
+            self._forget(task_id)
+        elif message.add(snapshot):
+            self._told(snapshot)
+        else:
+            self._changed[task_id] = None
 
     def _told(self, snapshot: TaskSnapshot) -> None:
         self._seen_revisions[snapshot.task_id] = snapshot.revision
@@ -227,15 +242,31 @@ class Waiting:
         if not entry.subscriptions:
             self._drop(entry)
 
-    async def current(self, task_id: str) -> TaskSnapshot | None:
-        """Get the outcome to tell of a task that changed; None when it is gone."""
+    async def current(self, task_ids: Sequence[str]) -> dict[str, TaskSnapshot | None]:
+        """Get the outcomes to tell of tasks that changed; None for one that is gone.
+
+        Where they are large some may be missing, though never all: ask for those again.
+
+        Raises:
+            StoreUnavailableError: Not one of them could be had.
+        """
+        current = {task_id: entry.snapshot for task_id in task_ids if (entry := self._current_entry(task_id))}
+        unknown = [task_id for task_id in task_ids if task_id not in current]
+        errors: list[TailraceError] = []
+        for task_id, outcome in zip(unknown, await self._coordinator.read(unknown), strict=True):
+            if isinstance(outcome, TailraceError):
+                errors.append(outcome)
+            elif outcome is None or outcome.is_whole:
+                current[task_id] = outcome
+        if unknown and not current:
+            if errors:
+                raise errors[0]
+            current[unknown[0]] = await self._coordinator.read_whole(unknown[0])
+        return current
+
+    def _current_entry(self, task_id: str) -> _Entry | None:
         entry = self._entries.get(task_id)
-        if entry is not None and entry.is_current:
-            return entry.snapshot
-        outcome = (await self._coordinator.read([task_id]))[0]
-        if isinstance(outcome, TailraceError):
-            raise outcome
-        return outcome
+        return entry if entry is not None and entry.is_current else None
 
     def apply(self, change: Change) -> None:
         """Take in what the store says has changed; never waits."""
@@ -342,7 +373,7 @@ class Waiting:
     def _keep(self, entry: _Entry, snapshot: TaskSnapshot) -> None:
         self._kept_bytes -= payload_bytes(entry.snapshot)
         size_bytes = payload_bytes(snapshot)
-        is_whole = self._kept_bytes + size_bytes <= MAX_KEPT_BYTES
+        is_whole = snapshot.is_whole and self._kept_bytes + size_bytes <= MAX_KEPT_BYTES
         entry.snapshot = snapshot if is_whole else replace(snapshot, result=None, failure=None, last_failure=None)
         entry.is_current = is_whole
         self._kept_bytes += payload_bytes(entry.snapshot)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tailrace.server.api import render
 from tailrace.server.api.handler import Context, OpenCalls
@@ -82,7 +82,10 @@ class TaskService(TaskServiceServicer):
         response = pb.BatchGetResultsResponse()
         size_bytes = 0
         for begin in range(0, len(asked), READ_STEP):
-            for item in await self._read_items(asked[begin : begin + READ_STEP]):
+            step = asked[begin : begin + READ_STEP]
+            outcomes = await self._read_valid(step)
+            for task_id in step:
+                item = _result_item(task_id, await self._whole(task_id, outcomes))
                 size_bytes += item.ByteSize()
                 if response.items and size_bytes > limits.FILL_MESSAGE_BYTES:
                     response.remaining_task_ids.extend(asked[len(response.items) :])
@@ -106,17 +109,28 @@ class TaskService(TaskServiceServicer):
             return error
 
     async def _read_one(self, task_id: str) -> TaskSnapshot:
-        outcome = (await self._coordinator.read([task_id]))[0]
-        if isinstance(outcome, TailraceError):
-            raise outcome
+        outcome = await self._coordinator.read_whole(task_id)
         if outcome is None:
             raise TaskNotFoundError(task_id)
         return outcome
 
-    async def _read_items(self, task_ids: Sequence[str]) -> list[pb.BatchGetResultsResponse.Item]:
+    async def _read_valid(self, task_ids: Sequence[str]) -> dict[str, TaskSnapshot | TailraceError | None]:
         valid = [task_id for task_id in task_ids if is_task_id(task_id)]
-        outcomes = dict(zip(valid, await self._coordinator.read(valid), strict=True))
-        return [_result_item(task_id, outcomes) for task_id in task_ids]
+        return dict(zip(valid, await self._coordinator.read(valid), strict=True))
+
+    async def _whole(
+        self, task_id: str, outcomes: Mapping[str, TaskSnapshot | TailraceError | None]
+    ) -> TaskSnapshot | TailraceError:
+        """Give what is to be told of an id, reading again what was left out when many were read."""
+        if task_id not in outcomes:
+            return invalid("task_ids", f"must match {TASK_ID.pattern}")
+        outcome = outcomes[task_id]
+        if isinstance(outcome, TaskSnapshot) and not outcome.is_whole:
+            try:
+                outcome = await self._coordinator.read_whole(task_id)
+            except TailraceError as error:
+                return error
+        return outcome or TaskNotFoundError(task_id)
 
     async def _wait_for_one(self, request: pb.GetResultRequest, snapshot: TaskSnapshot, wait_ms: int) -> TaskSnapshot:
         """Wait until the task is done or, when a revision was named, has another one; tell what is when time is up."""
@@ -162,13 +176,10 @@ def _submit_item(task_id: str, outcome: Submitted | TailraceError) -> pb.SubmitI
     return pb.SubmitItem(task_id=task_id, submitted=_submit_response(outcome))
 
 
-def _result_item(
-    task_id: str, outcomes: dict[str, TaskSnapshot | TailraceError | None]
-) -> pb.BatchGetResultsResponse.Item:
+def _result_item(task_id: str, outcome: TaskSnapshot | TailraceError) -> pb.BatchGetResultsResponse.Item:
     item = pb.BatchGetResultsResponse.Item(task_id=render.echo(task_id))
-    outcome = outcomes[task_id] if task_id in outcomes else invalid("task_ids", f"must match {TASK_ID.pattern}")
     if isinstance(outcome, TaskSnapshot):
         item.task.CopyFrom(render.task_result(outcome))
     else:
-        item.error.CopyFrom(render.item_error(outcome or TaskNotFoundError(task_id)))
+        item.error.CopyFrom(render.item_error(outcome))
     return item

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -54,11 +54,30 @@ class Coordinator:
         ]
 
     async def read(self, task_ids: Sequence[str]) -> list[TaskSnapshot | TailraceError | None]:
-        """Read outcomes as they are now; None for an id that does not exist."""
+        """Read outcomes as they are now; None for an id that does not exist.
+
+        Where many are large, not all are whole: see ``read_whole``.
+        """
         return await self._spread(self._reads, task_ids, lambda task_id: task_id)
 
+    async def read_whole(self, task_id: str) -> TaskSnapshot | None:
+        """Read one outcome with all that it carries; None for an id that does not exist.
+
+        Raises:
+            StoreUnavailableError: The store did not answer.
+        """
+        (outcome,) = await self.read([task_id])
+        if isinstance(outcome, TailraceError):
+            raise outcome
+        if outcome is None or outcome.is_whole:
+            return outcome
+        # Others took the room in that call; in one of its own there is enough.
+        partition = partition_of(task_id, self.partitions)
+        (outcome,) = await _in_time(self._store.read_tasks(partition, [task_id]))
+        return outcome
+
     async def register_waits(self, task_ids: Sequence[str]) -> list[TaskSnapshot | TailraceError | None]:
-        """Read outcomes and have this process told of every change from then on."""
+        """Read outcomes as ``read`` does, and have this process told of every change from then on."""
         return await self._spread(self._waits, task_ids, lambda task_id: task_id)
 
     async def lease(
@@ -72,11 +91,7 @@ class Coordinator:
         random_bytes = secrets.token_bytes(NONCE_BYTES * min(count, MAX_ITEMS))
         nonces = tuple(random_bytes[i : i + NONCE_BYTES] for i in range(0, len(random_bytes), NONCE_BYTES))
         request = LeaseRequest(queues=queues, nonces=nonces, start_immediately=start_immediately)
-        try:
-            async with asyncio.timeout(CALL_DEADLINE_S):
-                return await self._store.lease_tasks(partition, request)
-        except TimeoutError:
-            raise StoreUnavailableError(f"the store did not answer within {CALL_DEADLINE_S:.0f} s") from None
+        return await _in_time(self._store.lease_tasks(partition, request))
 
     async def heartbeat(self, beats: Sequence[Beat]) -> list[int | TailraceError]:
         """Extend leases and start attempts; answers when each lease ends, LeaseLostError for one that is lost."""
@@ -120,6 +135,14 @@ class Coordinator:
             for index, outcome in zip(indexes, answer, strict=True)
         }
         return [by_index[index] for index in range(len(items))]
+
+
+async def _in_time(call: Awaitable[Outcome]) -> Outcome:
+    try:
+        async with asyncio.timeout(CALL_DEADLINE_S):
+            return await call
+    except TimeoutError:
+        raise StoreUnavailableError(f"the store did not answer within {CALL_DEADLINE_S:.0f} s") from None
 
 
 async def _run(batcher: Batcher[Item, Outcome], items: Sequence[Item]) -> list[Outcome | TailraceError]:

@@ -129,6 +129,8 @@ class TaskSnapshot:
     result: bytes | None = None
     failure: bytes | None = None
     last_failure: bytes | None = None
+    is_whole: bool = True
+    """False where a store left result and failures out, though there are some, to keep its answer small."""
 
     @property
     def is_done(self) -> bool:

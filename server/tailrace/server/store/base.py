@@ -163,10 +163,16 @@ class Store(Protocol):
         """Accept tasks. An id that exists is answered with that task when the fingerprints are equal."""
 
     async def read_tasks(self, partition: int, task_ids: Sequence[str]) -> list[TaskSnapshot | None]:
-        """Read outcomes; None for an id that nobody submitted or whose record expired."""
+        """Read outcomes; None for an id that nobody submitted or whose record expired.
+
+        Once their payloads reach MAX_CALL_BYTES, those that follow come without and are not whole.
+        """
 
     async def register_waits(self, partition: int, task_ids: Sequence[str]) -> list[TaskSnapshot | None]:
-        """Read outcomes and, in the same step, have this process told of every later change of those not done."""
+        """Read outcomes as ``read_tasks`` and, in the same step, have this process told of every later change.
+
+        Tasks that are done are only read.
+        """
 
     async def lease_tasks(self, partition: int, request: LeaseRequest) -> Leased:
         """Deliver up to ``len(request.nonces)`` ready tasks: highest priority first, then first in, first out.

@@ -43,6 +43,11 @@ def _fields(submission: Submission) -> Iterator[str]:
         yield f"max_backoff_ms {policy.max_backoff_ms} backoff_multiplier {policy.backoff_multiplier!r}"
 
 
+def read_arguments(task_ids: Sequence[str]) -> list[Argument]:
+    """For ``read_tasks`` and ``register_waits``."""
+    return [MAX_CALL_BYTES, *task_ids]
+
+
 def lease_arguments(request: LeaseRequest) -> list[Argument]:
     """For ``lease_tasks``. A queue that is named twice is drawn from once."""
     queues = tuple(dict.fromkeys(request.queues))

@@ -4,7 +4,7 @@ Beside its value a reply brings changes for whoever listens in this process; Red
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from tailrace.server.domain.lease import AttemptEnd, lease_token
@@ -60,7 +60,7 @@ def parse_submitted(submissions: Sequence[Submission], reply: Any) -> Reply[list
 def parse_snapshots(task_ids: Sequence[str], reply: Any) -> Reply[list[TaskSnapshot | None]]:
     """From ``read_tasks`` and ``register_waits``."""
     items = zip(task_ids, reply[::2], reply[1::2], strict=True)
-    return Reply([line and _snapshot(task_id, line.split(b" "), payload) for task_id, line, payload in items])
+    return Reply([line and _read(task_id, line.split(b" "), payload) for task_id, line, payload in items])
 
 
 def parse_leased(request: LeaseRequest, reply: Any) -> Reply[Leased]:
@@ -128,6 +128,13 @@ def _ready(queues: Iterable[bytes]) -> list[Change]:
 
 def _changed(lines: Iterable[bytes]) -> list[Change]:
     return [task_changed(line) for line in lines]
+
+
+def _read(task_id: str, words: Sequence[bytes], payload: bytes | int | None) -> TaskSnapshot:
+    if isinstance(payload, int):
+        # 1 stands for a payload that is there, in an answer that had no room for it.
+        return replace(_snapshot(task_id, words), is_whole=False)
+    return _snapshot(task_id, words, payload)
 
 
 def _snapshot(task_id: str, words: Sequence[bytes], payload: bytes | None = None) -> TaskSnapshot:

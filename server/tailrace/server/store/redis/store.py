@@ -150,13 +150,19 @@ class RedisStore:
     async def read_tasks(self, partition: int, task_ids: Sequence[str]) -> list[TaskSnapshot | None]:
         """Read outcomes."""
         return await self._perform(
-            "read_tasks", partition, task_ids, parse=lambda reply: replies.parse_snapshots(task_ids, reply)
+            "read_tasks",
+            partition,
+            arguments.read_arguments(task_ids),
+            parse=lambda reply: replies.parse_snapshots(task_ids, reply),
         )
 
     async def register_waits(self, partition: int, task_ids: Sequence[str]) -> list[TaskSnapshot | None]:
         """Read outcomes and have this process told of every later change."""
         return await self._perform(
-            "register_waits", partition, task_ids, parse=lambda reply: replies.parse_snapshots(task_ids, reply)
+            "register_waits",
+            partition,
+            arguments.read_arguments(task_ids),
+            parse=lambda reply: replies.parse_snapshots(task_ids, reply),
         )
 
     async def lease_tasks(self, partition: int, request: LeaseRequest) -> Leased:

@@ -1,5 +1,6 @@
 """What callers ask of the store, as the rules of ``domain`` applied to records in the order of the items."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from tailrace.server.store.base import (
 )
 from tailrace.server.store.sqlite import statements
 from tailrace.server.store.sqlite.records import Records
+from tailrace.server.store.sqlite.rows import outcome_bytes
 
 
 def submit_tasks(records: Records, submissions: Sequence[Submission]) -> list[Submitted]:
@@ -39,9 +41,22 @@ def _submit(records: Records, submission: Submission) -> Submitted:
 
 def read_tasks(records: Records, task_ids: Sequence[str]) -> list[TaskSnapshot | None]:
     """See Store.read_tasks."""
-    records.load(task_ids)
-    found = [records.get(task_id) for task_id in task_ids]
-    return [None if record is None else snapshot_of(record) for record in found]
+    size_bytes, sizes = 0, outcome_bytes(records.connection, task_ids)
+    is_whole: list[bool] = []
+    for task_id in task_ids:
+        is_whole.append(size_bytes < MAX_CALL_BYTES or task_id not in sizes)
+        size_bytes += sizes.get(task_id, 0) if is_whole[-1] else 0
+    records.load(itertools.compress(task_ids, is_whole))
+    records.load(task_ids, with_outcomes=False)
+    return [_read(records, task_id, is_whole=whole) for task_id, whole in zip(task_ids, is_whole, strict=True)]
+
+
+def _read(records: Records, task_id: str, *, is_whole: bool) -> TaskSnapshot | None:
+    record = records.get(task_id)
+    if record is None:
+        return None
+    snapshot = snapshot_of(record)
+    return snapshot if is_whole else replace(snapshot, result=None, failure=None, last_failure=None, is_whole=False)
 
 
 def lease_tasks(records: Records, request: LeaseRequest) -> Leased:

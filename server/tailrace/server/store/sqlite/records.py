@@ -36,12 +36,15 @@ class Records:
         self._pushes: dict[str, bool] = {}
         self._is_created: set[str] = set()
 
-    def load(self, task_ids: Iterable[str], *, with_requests: bool = False) -> None:
-        """Read records, those not read before. Only with requests may the rule of a SUCCESS be applied to them."""
+    def load(self, task_ids: Iterable[str], *, with_requests: bool = False, with_outcomes: bool = True) -> None:
+        """Read records, those not read before.
+
+        Only with requests may the rule of a SUCCESS be applied to them, and only with outcomes any rule at all.
+        """
         missing = [task_id for task_id in dict.fromkeys(task_ids) if task_id not in self._rows]
         if not missing:
             return
-        for row in load_rows(self.connection, missing, with_requests=with_requests):
+        for row in load_rows(self.connection, missing, with_requests=with_requests, with_outcomes=with_outcomes):
             self._rows[row.record.task_id] = row
             if not row.record.is_expired(self.now_ms):
                 self._records[row.record.task_id] = row.record

@@ -25,13 +25,21 @@ class Row:
     record: TaskRecord
 
 
-def load_rows(connection: sqlite3.Connection, task_ids: Iterable[str], *, with_requests: bool) -> Iterator[Row]:
+def load_rows(
+    connection: sqlite3.Connection, task_ids: Iterable[str], *, with_requests: bool, with_outcomes: bool
+) -> Iterator[Row]:
     """Read the records that exist, in any order.
 
-    Without requests, which may be large, ``request`` is empty and must not be relied on.
+    Without requests or outcomes, which may be large, those are empty and must not be relied on.
     """
-    found = connection.execute(statements.LOAD, (with_requests, json.dumps(list(task_ids))))
-    return map(_row_of, found)
+    with_what = (with_outcomes, with_outcomes, with_outcomes, with_requests)
+    return map(_row_of, connection.execute(statements.LOAD, (*with_what, json.dumps(list(task_ids)))))
+
+
+def outcome_bytes(connection: sqlite3.Connection, task_ids: Iterable[str]) -> dict[str, int]:
+    """Measure what tasks carry as result and failures, those that carry something."""
+    found = connection.execute(statements.OUTCOME_BYTES, (json.dumps(list(task_ids)),))
+    return {task_id: size_bytes for task_id, size_bytes in found if size_bytes}
 
 
 def _row_of(columns: tuple[Any, ...]) -> Row:

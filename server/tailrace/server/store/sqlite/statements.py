@@ -9,12 +9,20 @@ from typing import Final
 LOAD: Final = """
 SELECT seq, task_id, queue, priority, fingerprint, head_bytes, lease_ms, result_ttl_ms, retry_policy, max_lost_leases,
     create_ms, state, place, revision, update_ms, due_ms, attempt, failed_attempts, lost_leases, releases,
-    delivery_count, lease_token, lease_expire_ms, ended_token, ended_state, expire_ms, result, failure, last_failure,
+    delivery_count, lease_token, lease_expire_ms, ended_token, ended_state, expire_ms,
+    CASE WHEN ? THEN result END, CASE WHEN ? THEN failure END, CASE WHEN ? THEN last_failure END,
     CASE WHEN ? THEN (SELECT request FROM input WHERE input.seq = task.seq) ELSE x'' END
 FROM task LEFT JOIN outcome USING (seq)
 WHERE task_id IN (SELECT value FROM json_each(?))
 """
-"""Whether to read requests as well; a JSON array of task ids."""
+"""Whether to read results, failures and last failures; whether to read requests; a JSON array of task ids."""
+
+OUTCOME_BYTES: Final = """
+SELECT task_id, coalesce(length(result), 0) + coalesce(length(failure), 0) + coalesce(length(last_failure), 0)
+FROM task JOIN outcome USING (seq)
+WHERE task_id IN (SELECT value FROM json_each(?))
+"""
+"""A JSON array of task ids. SQLite tells the length of a blob without reading it."""
 
 INSERT_TASK: Final = """
 INSERT INTO task (

@@ -60,8 +60,29 @@ local function outcome_line(task)
     .. ' ' .. task.update_ms .. ' ' .. (task.expire_ms or '-')
 end
 
+local function payload_key(task)
+  if task.place == 'done' then return key('r', task.id) end
+  return task.failed_attempts + task.lost_leases > 0 and key('f', task.id)
+end
+
 -- The payload that goes with it: the result, the failure, or the latest failure; false when there is none.
 local function outcome_payload(task)
-  if task.place == 'done' then return call('GET', key('r', task.id)) end
-  return task.failed_attempts + task.lost_leases > 0 and call('GET', key('f', task.id))
+  local name = payload_key(task)
+  return name and call('GET', name)
+end
+
+-- For answers about many tasks: append outcome_line and outcome_payload, two nils for a task that is unknown. Once the
+-- payloads have reached max_bytes, 1 stands for each that follows.
+local appended_bytes = 0
+local function append_outcome(outcomes, task, max_bytes)
+  local name = task and payload_key(task)
+  local payload = false
+  if name and appended_bytes < max_bytes then
+    payload = call('GET', name)
+    appended_bytes = appended_bytes + (payload and #payload or 0)
+  elseif name then
+    payload = call('STRLEN', name) > 0
+  end
+  outcomes[#outcomes + 1] = task and outcome_line(task) or false
+  outcomes[#outcomes + 1] = payload
 end

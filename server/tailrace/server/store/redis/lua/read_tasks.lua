@@ -1,10 +1,8 @@
 -- Read what became of tasks.
--- KEYS, ARGV 1 to 3: see _prelude.lua. Then the ids.
--- Returns for each id, one after the other, outcome_line and outcome_payload; two nils for an unknown one.
-local outcomes = {}
-for i = 4, #ARGV do
-  local task = find(ARGV[i])
-  outcomes[#outcomes + 1] = task and outcome_line(task) or false
-  outcomes[#outcomes + 1] = task and outcome_payload(task) or false
+-- KEYS, ARGV 1 to 3: see _prelude.lua. Then: max_bytes of payloads after which no more are given, the ids.
+-- Returns two values for each id: see append_outcome in _rules.lua.
+local outcomes, max_bytes = {}, tonumber(ARGV[4])
+for i = 5, #ARGV do
+  append_outcome(outcomes, find(ARGV[i]), max_bytes)
 end
 return outcomes

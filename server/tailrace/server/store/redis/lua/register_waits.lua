@@ -1,6 +1,6 @@
 -- Read what became of tasks and, in the same step, have the calling replica told of every later change.
--- KEYS, ARGV 1 to 3: see _prelude.lua. Then the ids.
--- Returns for each id, one after the other, outcome_line and outcome_payload; two nils for an unknown one.
+-- KEYS, ARGV 1 to 3: see _prelude.lua. Then: max_bytes of payloads after which no more are given, the ids.
+-- Returns two values for each id: see append_outcome in _rules.lua.
 local MAX_WAITERS = 3 -- a fourth, and all are told: the value would no longer fit a listpack
 
 -- Nil when the replica is told already.
@@ -14,11 +14,10 @@ local function with_replica(waiters)
   return known < MAX_WAITERS and waiters .. ',' .. REPLICA or '*'
 end
 
-local outcomes = {}
-for i = 4, #ARGV do
+local outcomes, max_bytes = {}, tonumber(ARGV[4])
+for i = 5, #ARGV do
   local task = find(ARGV[i])
-  outcomes[#outcomes + 1] = task and outcome_line(task) or false
-  outcomes[#outcomes + 1] = task and outcome_payload(task) or false
+  append_outcome(outcomes, task, max_bytes)
   local waiters = task and task.place ~= 'done' and with_replica(task.waiters)
   if waiters then transition(task, {waiters = waiters}) end
 end
