@@ -33,6 +33,8 @@ SERVICES = (
     worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"],
 )
 STOP_S = 2.0
+REFUSE_S = 0.25
+"""How long a stopping server that nobody needs any more goes on telling new callers so."""
 
 CHANNEL_OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.max_receive_message_length", MAX_RECEIVED_MESSAGE_BYTES),
@@ -157,6 +159,8 @@ class Server:
         logger.info("server_draining", grace_s=grace_s, open_calls=len(self._calls))
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         await self._calls.drain(grace_s)
+        # What gRPC has received and not handed over by the time it stops is answered with a bare CANCELLED.
+        await asyncio.sleep(min(grace_s, REFUSE_S))
         await self._grpc.stop(STOP_S)
         await self._let_go()
         logger.info("server_stopped")

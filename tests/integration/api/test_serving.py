@@ -17,7 +17,7 @@ from tailrace.testing import run_server_async
 from tailrace.v1 import task_service_pb2 as task_pb
 from tailrace.v1 import worker_service_pb2 as pb
 from tailrace.v1.task_service_pb2_grpc import TaskServiceStub
-from tests.integration.api.serving import CALL_S, Api, a_request, a_success, refused, seconds
+from tests.integration.api.serving import CALL_S, Api, Refusal, a_request, a_success, refused, seconds
 from tests.integration.api.work_peer import WorkPeer
 from tests.wait import eventually_async
 
@@ -80,6 +80,25 @@ async def test_reflection_lists_the_services_and_describes_them(lone_api: Api) -
     names = {service.name for service in listed.list_services_response.service}
     assert names == {*SERVICES[1:], "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
     assert described.file_descriptor_response.file_descriptor_proto
+
+
+async def test_calls_that_are_on_their_way_when_the_server_stops_hear_why(lone_api: Api) -> None:
+    async def call_until_refused() -> Refusal:
+        async def call_again_and_again() -> None:
+            while True:
+                await lone_api.tasks.GetServerInfo(task_pb.GetServerInfoRequest(), timeout=CALL_S)
+
+        return await refused(call_again_and_again())
+
+    callers = [asyncio.create_task(call_until_refused()) for _ in range(200)]
+    await asyncio.wait(callers, timeout=0.1)
+
+    await lone_api.server.stop(LONG)
+
+    refusals = [await caller for caller in callers]
+    assert {(refusal.code, refusal.reason) for refusal in refusals} == {
+        (grpc.StatusCode.UNAVAILABLE, "SERVER_DRAINING")
+    }
 
 
 async def test_draining_server_refuses_every_new_call_by_name(lone_api: Api) -> None:
