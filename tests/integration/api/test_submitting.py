@@ -4,6 +4,8 @@ import uuid
 
 import grpc
 import pytest
+from google.rpc.error_details_pb2 import BadRequest
+from google.rpc.status_pb2 import Status
 
 from tailrace.v1 import task_pb2
 from tailrace.v1.task_service_pb2 import BatchSubmitRequest, BatchSubmitResponse, SubmitRequest
@@ -107,6 +109,25 @@ async def test_malformed_request_is_refused_by_field_and_leaves_nothing(api: Api
     assert (refusal.code, refusal.reason) == (INVALID_ARGUMENT, "INVALID_REQUEST")
     assert "spec.task_type" in refusal.message
     assert (await refused(api.result())).reason == "TASK_NOT_FOUND"
+
+
+async def test_first_ten_of_many_faults_arrive_with_the_status(lone_api: Api) -> None:
+    requests = [a_request(f"task-{number}") for number in range(999)]
+    worst = a_request("x" * 129, priority=10, retry_policy=task_pb2.RetryPolicy(non_retryable_types=["x" * 257] * 32))
+
+    refusal = await refused(lone_api.tasks.Submit(worst, timeout=CALL_S))
+    item = (await batch(lone_api, *requests, worst)).items[-1]
+
+    status = Status.FromString(refusal.trailers["grpc-status-details-bin"])
+    bad_request = BadRequest()
+    assert any(detail.Unpack(bad_request) for detail in status.details)
+    assert [violation.field for violation in bad_request.field_violations][:3] == [
+        "task_id",
+        "spec.priority",
+        "spec.retry_policy.non_retryable_types[0]",
+    ]
+    assert len(bad_request.field_violations) == 10
+    assert item.error.message.startswith("requests[999].task_id: ")
 
 
 async def test_payload_over_the_limit_is_refused_with_the_limit(api: Api) -> None:
