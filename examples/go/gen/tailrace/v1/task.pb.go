@@ -531,8 +531,9 @@ type TaskSpec struct {
 	Input *Payload `protobuf:"bytes,3,opt,name=input,proto3" json:"input,omitempty"`
 	// Optional. 0 (default) to 9; larger runs sooner. Exact within a partition.
 	Priority int32 `protobuf:"varint,4,opt,name=priority,proto3" json:"priority,omitempty"`
-	// Optional. Left out, the policy that the worker declares for the task type
-	// decides (AttemptResult.default_retry_policy).
+	// Optional. Left out, or with nothing set but max_lost_leases, the policy that
+	// the worker declares for the task type decides
+	// (AttemptResult.default_retry_policy).
 	RetryPolicy *RetryPolicy `protobuf:"bytes,5,opt,name=retry_policy,json=retryPolicy,proto3" json:"retry_policy,omitempty"`
 	// Optional. Lease length, 2s to 12h, default 30s; a worker must heartbeat
 	// within it.

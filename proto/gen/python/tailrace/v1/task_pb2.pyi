@@ -392,8 +392,9 @@ class TaskSpec(_message.Message):
 
     @_builtins.property
     def retry_policy(self) -> Global___RetryPolicy:
-        """Optional. Left out, the policy that the worker declares for the task type
-        decides (AttemptResult.default_retry_policy).
+        """Optional. Left out, or with nothing set but max_lost_leases, the policy that
+        the worker declares for the task type decides
+        (AttemptResult.default_retry_policy).
         """
 
     @_builtins.property
