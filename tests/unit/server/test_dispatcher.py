@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.dispatch import dispatcher as dispatcher_module
 from tailrace.server.dispatch.dispatcher import Dispatcher, _shares
-from tailrace.server.store.base import Delivery, EpochBreak, Leased, LeaseRequest, QueueReady
+from tailrace.server.store.base import Delivery, EpochBreak, Leased, LeaseRequest, QueueReady, TaskChanged
 from tailrace.server.store.sqlite.store import SqliteStore
 from tests.store.builders import a_submission
 from tests.unit.server.deliveries import a_delivery
@@ -259,3 +260,22 @@ async def test_what_was_drawn_for_a_taker_that_left_meanwhile_is_given_back(
         assert await got(next_one, 1) == ["a"]
     assert gone.got == []
     await slow.close()
+
+
+async def test_news_of_a_task_look_at_no_pool_so_that_they_cost_the_same_however_many_there_are(
+    dispatcher: Dispatcher,
+) -> None:
+    looks: list[str] = []
+
+    class Pools(dict[Any, Any]):
+        def values(self) -> Any:
+            looks.append("at all of them")
+            return super().values()
+
+    dispatcher._pools = Pools()
+    dispatcher.join(Taker(1))
+
+    dispatcher.apply(TaskChanged(task_id="task-1"))
+    assert looks == []
+    dispatcher.apply(QueueReady("default"))
+    assert looks == ["at all of them"]

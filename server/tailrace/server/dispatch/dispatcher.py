@@ -16,7 +16,7 @@ import structlog
 from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.domain.errors import TailraceError
 from tailrace.server.domain.lease import DELIVERY_LEASE_MS
-from tailrace.server.store.base import MAX_ITEMS, Change, Delivery, EpochBreak, QueueReady, Release
+from tailrace.server.store.base import MAX_ITEMS, Change, Delivery, EpochBreak, Release, TaskChanged
 
 LOOK_AGAIN_S = 1.0
 STORE_BACKOFF_S = 0.5
@@ -177,8 +177,11 @@ class Dispatcher:
 
     def apply(self, change: Change) -> None:
         """Take in what the store says; never waits."""
+        # Most news are of tasks: those must not cost more the more pools there are.
+        if isinstance(change, TaskChanged):
+            return
         for pool in self._pools.values():
-            if isinstance(change, EpochBreak) or (isinstance(change, QueueReady) and change.queue in pool.queues):
+            if isinstance(change, EpochBreak) or change.queue in pool.queues:
                 pool.wake(is_ready=True)
 
 
