@@ -159,10 +159,10 @@ REDIS_MUTATIONS = (
     _redis(
         "leases are reaped before their time",
         "lua/reap_leases.lua",
-        ("'-inf', int(NOW), 'LIMIT'", "'-inf', '+inf', 'LIMIT'"),
+        ("'-inf', NOW, 'LIMIT'", "'-inf', '+inf', 'LIMIT'"),
     ),
-    _redis("a delay ends early", "lua/promote_due.lua", ("'-inf', int(NOW), 'LIMIT'", "'-inf', '+inf', 'LIMIT'")),
-    _redis("records go early", "lua/expire_done.lua", ("'-inf', int(NOW), 'LIMIT'", "'-inf', '+inf', 'LIMIT'")),
+    _redis("a delay ends early", "lua/promote_due.lua", ("'-inf', NOW, 'LIMIT'", "'-inf', '+inf', 'LIMIT'")),
+    _redis("records go early", "lua/expire_done.lua", ("'-inf', NOW, 'LIMIT'", "'-inf', '+inf', 'LIMIT'")),
     _redis(
         "those who wait in this process are not told",
         "store.py",

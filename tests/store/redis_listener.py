@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from tailrace.server.store.base import Change, QueueReady, Store, TaskChanged
 
-DEADLINE_S = 20.0
+DEADLINE_S = 10.0
 
 
 class Listener:

@@ -83,11 +83,10 @@ async def test_what_was_done_before_a_crash_is_still_done_after_it(server: Redis
 async def test_a_command_that_was_certainly_not_executed_is_tried_again_for_a_while(
     server: RedisServer, harness: RedisHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "UNSENT_PATIENCE_S", 15.0)
-    monkeypatch.setattr(connection, "CALL_DEADLINE_S", 15.0)
     server.kill()
-    with pytest.raises(StoreUnavailableError, match="the server's Redis broke the connection"):
+    with pytest.raises(StoreUnavailableError):
         await harness.store.submit_tasks(0, [a_submission()])
+    monkeypatch.setattr(connection, "UNSENT_PATIENCE_S", 15.0)
     call = asyncio.create_task(harness.store.submit_tasks(0, [a_submission()]))
     await asyncio.to_thread(server.start)
 
