@@ -217,7 +217,7 @@ func (x *SubmitRequest) GetReturnExisting() bool {
 // An accepted task.
 type SubmitResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// As it is now; of a task that existed, without its result.
+	// As it is now; of a task that existed, without its result and failures.
 	Task *TaskResult `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
 	// False when the task existed: same task_type, queue and input, or
 	// return_existing.

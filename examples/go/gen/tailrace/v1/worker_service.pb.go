@@ -1916,7 +1916,9 @@ type HeartbeatResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One per beat, in order.
 	Leases []*LeaseStatus `protobuf:"bytes,1,rep,name=leases,proto3" json:"leases,omitempty"`
-	// When to send the next one, at the latest.
+	// Send the next one within this span; sooner while holding leases: at a third
+	// of the shortest (of start_timeout while a task waits to start), never faster
+	// than twice a second.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,2,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache

@@ -136,7 +136,7 @@ class SubmitResponse(_message.Message):
     """
     @_builtins.property
     def task(self) -> _task_pb2.TaskResult:
-        """As it is now; of a task that existed, without its result."""
+        """As it is now; of a task that existed, without its result and failures."""
 
     def __init__(
         self,

@@ -982,7 +982,10 @@ class HeartbeatResponse(_message.Message):
 
     @_builtins.property
     def heartbeat_interval(self) -> _duration_pb2.Duration:
-        """When to send the next one, at the latest."""
+        """Send the next one within this span; sooner while holding leases: at a third
+        of the shortest (of start_timeout while a task waits to start), never faster
+        than twice a second.
+        """
 
     def __init__(
         self,
