@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,12 @@ from tests.wait import eventually_async
 WAITS = 100
 CALL_S = 20.0
 IDLE_EXIT_WITHIN_S = 4.0
+
+
+@pytest.fixture
+def store_url(tmp_path: Path) -> str:
+    """The embedded store alone: what happens here is the same on any."""
+    return f"sqlite:///{tmp_path}/tailrace.db"
 
 
 @pytest.fixture
