@@ -1,5 +1,6 @@
 """What users get when they install Tailrace."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -110,5 +111,5 @@ def test_pinned_versions_satisfy_the_project() -> None:
     for group in project["dependency-groups"].values():
         wanted += [requirement for requirement in group if isinstance(requirement, str)]
 
-    names = {requirement.partition(">=")[0].partition("==")[0].lower() for requirement in wanted}
+    names = {re.split("[<>=!]", requirement)[0].lower() for requirement in wanted}
     assert names - pins == {"tailrace[cli]"}
