@@ -11,7 +11,7 @@ UNKNOWN = pb.LeaseRef(task_id="unknown", lease_token=b"never handed out")
 
 
 def stale(lease: pb.LeaseRef) -> pb.LeaseRef:
-    return pb.LeaseRef(task_id=lease.task_id, lease_token=lease.lease_token[:-1] + b"?")
+    return pb.LeaseRef(task_id=lease.task_id, lease_token=lease.lease_token[:-1] + bytes([lease.lease_token[-1] ^ 1]))
 
 
 async def heartbeat(api: Api, *beats: pb.LeaseBeat) -> pb.HeartbeatResponse:
