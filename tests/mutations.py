@@ -77,7 +77,7 @@ REDIS_MUTATIONS = (
     _redis(
         "an id that is free again brings back the old task",
         "lua/_commit.lua",
-        ("if task.index then unlink(task, 't', 'r', 'f', 'n') end", ""),
+        ("if task.index then unlink(task, 't', 'r', 'f', 'n', 'v') end", ""),
     ),
     _redis(
         "an empty level stays marked",
@@ -87,7 +87,7 @@ REDIS_MUTATIONS = (
     _redis(
         "no other process is woken",
         "lua/_indexes.lua",
-        ("if mask ~= 0 and masks_before[queue] == 0 then", "if false then"),
+        ("if ready_before[queue] <= 0 and ready_of(queue) > 0 then", "if false then"),
     ),
     _redis(
         "the last of several at the head is foremost",
@@ -125,6 +125,58 @@ REDIS_MUTATIONS = (
         "a waiting beat starts the attempt",
         "lua/beat_leases.lua",
         ("elseif is_held and ARGV[i + 2] == '1' then", "elseif false then"),
+    ),
+    _redis(
+        "what takes the beats is not who hears of the lease",
+        "lua/beat_leases.lua",
+        ("if is_held and task.holder ~= REPLICA then", "if false then"),
+    ),
+    _redis(
+        "a beat hides that the task was revoked",
+        "lua/beat_leases.lua",
+        ("is_held and revocation_of(task) or false", "false"),
+    ),
+    _redis("a request ends what runs", "lua/revoke_tasks.lua", ("task.state ~= 'STARTED' or is_forced", "true")),
+    _redis("force is a request", "lua/revoke_tasks.lua", (" or is_forced then", " then")),
+    _redis(
+        "a second request overrides the first",
+        "lua/revoke_tasks.lua",
+        ("elseif not task.has_revocation then", "else"),
+    ),
+    _redis(
+        "a task that is done is revoked",
+        "lua/revoke_tasks.lua",
+        ("task and not IS_DONE[task.state]", "task"),
+    ),
+    _redis(
+        "a lost lease of a revoked task is tried again",
+        "lua/reap_leases.lua",
+        ("if task.has_revocation then\n      end_revoked", "if false then\n      end_revoked"),
+    ),
+    _redis(
+        "a revoked task that was released is run again",
+        "lua/release_leases.lua",
+        ("if task.has_revocation then return end_revoked(task) end", ""),
+    ),
+    _redis(
+        "a revoked task that failed is tried again",
+        "lua/store_results.lua",
+        ("task.has_revocation and state ~= 'SUCCESS'", "false"),
+    ),
+    _redis(
+        "a revoked task cannot succeed",
+        "lua/store_results.lua",
+        ("task.has_revocation and state ~= 'SUCCESS'", "task.has_revocation"),
+    ),
+    _redis(
+        "an id that comes back takes the place that it left",
+        "lua/lease_tasks.lua",
+        ("not was_left(task_id, queue, level) and find(task_id)", "find(task_id)"),
+    ),
+    _redis(
+        "a queue with nothing but revoked tasks counts as not empty",
+        "lua/lease_tasks.lua",
+        ("if ready_of(ARGV[i]) > 0 then", "if masks[ARGV[i]] ~= 0 then"),
     ),
     _redis(
         "a result that comes twice is refused",
@@ -221,8 +273,8 @@ SQLITE_MUTATIONS = (
         "a lost lease is not counted",
         (
             LEASE,
-            "0, now_ms=now_ms)\n    lost = replace(record, lost_leases=record.lost_leases + 1",
-            "0, now_ms=now_ms)\n    lost = replace(record",
+            "end_revoked(record, now_ms=now_ms)\n    lost = replace(record, lost_leases=record.lost_leases + 1",
+            "end_revoked(record, now_ms=now_ms)\n    lost = replace(record",
         ),
     ),
     _sqlite(
@@ -232,6 +284,45 @@ SQLITE_MUTATIONS = (
             "failed_attempts=record.failed_attempts + 1, lost_leases=0,",
             "failed_attempts=record.failed_attempts + 1,",
         ),
+    ),
+    _sqlite("a request ends what runs", (TASK, "record.state is TaskState.STARTED and not is_forced", "False")),
+    _sqlite("force is a request", (TASK, "TaskState.STARTED and not is_forced", "TaskState.STARTED")),
+    _sqlite("a second request overrides the first", (TASK, "record if record.revocation is not None else ", "")),
+    _sqlite(
+        "a task that is done is revoked",
+        (TASK, "if record.state.is_done:\n        return record", "if False:\n        return record"),
+    ),
+    _sqlite(
+        "a revoked task that failed is tried again",
+        (LEASE, "if record.revocation is not None and end", "if False and end"),
+    ),
+    _sqlite(
+        "a revoked task cannot succeed",
+        (
+            LEASE,
+            "record.revocation is not None and end.state is not TaskState.SUCCESS",
+            "record.revocation is not None",
+        ),
+    ),
+    _sqlite(
+        "a lost lease of a revoked task is tried again",
+        (
+            LEASE,
+            "if record.revocation is not None:\n        return end_revoked(record",
+            "if False:\n        return end_revoked(record",
+        ),
+    ),
+    _sqlite(
+        "a revoked task that was released is run again",
+        (
+            LEASE,
+            "if record.revocation is not None:\n        return end_revoked(back",
+            "if False:\n        return end_revoked(back",
+        ),
+    ),
+    _sqlite(
+        "the holder of a lease is not told",
+        (f"{SQLITE}/operations.py", "records.tell_holder(record, revoked)", "pass"),
     ),
     _sqlite("a release uses up an attempt", (LEASE, "(1 if was_started else 0)", "0")),
     _sqlite("deliveries are not numbered", (LEASE, "record.delivery_count + 1", "1")),

@@ -10,6 +10,8 @@ from tailrace.server.store.base import LeaseRequest
 HEAD = b"head:"
 LOST = b"the lease ran out"
 """A serialized Failure, as far as a store can tell."""
+STOP = b"nobody wants it any more"
+"""Likewise, of a task that was revoked."""
 TYPE = "add"
 
 

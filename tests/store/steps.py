@@ -10,13 +10,15 @@ from tailrace.server.store.base import (
     Beat,
     Delivery,
     Leased,
+    LeaseHeld,
     Release,
     ResultStored,
+    Revocation,
     Store,
     Submitted,
     Tick,
 )
-from tests.store.builders import LOST, a_lease_request, a_submission
+from tests.store.builders import LOST, STOP, a_lease_request, a_submission
 from tests.store.harness import Harness
 
 PARTITION = 0
@@ -69,9 +71,19 @@ class Steps:
         return delivery
 
     async def beat(self, delivery: Delivery, *, is_waiting: bool = False) -> int | None:
+        """Tell when the lease now ends; None: it is lost."""
+        held = await self.beat_for_news(delivery, is_waiting=is_waiting)
+        return None if held is None else held.expire_ms
+
+    async def beat_for_news(self, delivery: Delivery, *, is_waiting: bool = False) -> LeaseHeld | None:
         beat = Beat(task_id=delivery.task_id, lease_token=delivery.lease_token, is_waiting=is_waiting)
-        (expire_ms,) = await self.store.beat_leases(PARTITION, [beat])
-        return expire_ms
+        (held,) = await self.store.beat_leases(PARTITION, [beat])
+        return held
+
+    async def revoke(self, *task_ids: str, is_forced: bool = False, failure: bytes = STOP) -> list[TaskSnapshot | None]:
+        ids = task_ids or ("task-1",)
+        revocations = [Revocation(task_id=task_id, failure=failure, is_forced=is_forced) for task_id in ids]
+        return await self.store.revoke_tasks(PARTITION, revocations)
 
     async def end(self, end: AttemptEnd) -> ResultStored | None:
         (stored,) = await self.store.store_results(PARTITION, [end])

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from tailrace.server.domain.lease import DELIVERY_LEASE_MS
 from tailrace.server.domain.task import Place, TaskState
-from tailrace.server.store.base import Beat
+from tailrace.server.store.base import Beat, LeaseHeld
 from tests.store.builders import a_submission, a_success
 from tests.store.harness import START_MS
 from tests.store.steps import Steps
@@ -83,7 +83,8 @@ async def test_beats_of_one_call_are_judged_one_by_one(steps: Steps) -> None:
         ],
     )
 
-    assert answers == [START_MS + DELIVERY_LEASE_MS, None, None, START_MS + 30_000, START_MS + 30_000]
+    waiting, started = LeaseHeld(expire_ms=START_MS + DELIVERY_LEASE_MS), LeaseHeld(expire_ms=START_MS + 30_000)
+    assert answers == [waiting, None, None, started, started]
     assert (await steps.read("a")).state is TaskState.STARTED
 
 

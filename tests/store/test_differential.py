@@ -20,8 +20,8 @@ from tailrace.server.domain.ids import partition_of
 from tailrace.server.domain.lease import AttemptEnd
 from tailrace.server.domain.retry import JITTER_STEPS, RetryPolicy
 from tailrace.server.domain.task import TaskState
-from tailrace.server.store.base import Beat, Leased, LeaseRequest, Release
-from tests.store.builders import LOST, a_submission, nonces
+from tailrace.server.store.base import Beat, Leased, LeaseRequest, Release, Revocation
+from tests.store.builders import LOST, STOP, a_submission, nonces
 from tests.store.twins import Call, Twins
 
 STEPS_A_RUN = 50
@@ -79,6 +79,7 @@ failures: dict[str, st.SearchStrategy[Any]] = {
 fates = st.fixed_dictionaries(
     {
         "is_started": st.booleans(),
+        "is_revoked": rarely,
         "end": st.sampled_from([None, None, "release", TaskState.FAILURE, TaskState.FAILURE, TaskState.SUCCESS]),
         "fields": st.fixed_dictionaries(failures),
     }
@@ -177,6 +178,9 @@ class StoreMachine(RuleBasedStateMachine):
         for number, fate in enumerate(fates[: len(self.tokens[partition])]):
             if fate["is_started"]:
                 self.beat(where, [(number, False, False)])
+            if fate["is_revoked"]:
+                task_id, _ = self.token(partition, number, is_broken=False)
+                self.revoke(where, [list(self.queues[partition]).index(task_id)], is_forced=False, failure=STOP)
             if fate["end"] == "release":
                 self.release(where, [(number, False, 0)])
             elif fate["end"] is not None:
@@ -223,6 +227,18 @@ class StoreMachine(RuleBasedStateMachine):
             for task_id, token in [self.token(partition, pick, is_broken=is_broken)]
         ]
         self.ask(partition, lambda store: store.release_leases(partition, items, LOST))
+
+    @rule(
+        where=partition_numbers,
+        numbers=st.lists(st.integers(0, IDS_A_PARTITION), min_size=1, max_size=2),
+        is_forced=rarely,
+        failure=st.sampled_from([STOP, STOP, b"", b"\x00\n \xff"]),
+    )
+    def revoke(self, where: int, numbers: list[int], is_forced: bool, failure: bytes) -> None:
+        partition = self.partition_for(where)
+        ids = [*self.queues[partition], "unknown"]
+        items = [Revocation(task_id=ids[number], failure=failure, is_forced=is_forced) for number in numbers]
+        self.ask(partition, lambda store: store.revoke_tasks(partition, items))
 
     @rule(where=partition_numbers, limit=st.integers(1, 4))
     def reap(self, where: int, limit: int) -> None:

@@ -9,9 +9,9 @@ from redis.crc import key_slot
 from tailrace.server.domain.ids import partition_of
 from tailrace.server.domain.retry import RetryPolicy
 from tailrace.server.domain.task import Submission, TaskState
-from tailrace.server.store.base import Beat, LeaseRequest, Release
+from tailrace.server.store.base import Beat, LeaseRequest, Release, Revocation
 from tailrace.server.store.redis.keys import SLOTS
-from tests.store.builders import LOST, a_failure, a_lease_request, a_submission, a_success
+from tests.store.builders import LOST, STOP, a_failure, a_lease_request, a_submission, a_success
 from tests.store.redis_harness import RedisHarness, open_redis
 
 LONGEST_ID = "i" * 128
@@ -62,6 +62,7 @@ async def live_through_everything(harness: RedisHarness, submission: Submission,
     await harness.advance(5)
     await store.promote_due(partition, 10)
     await store.beat_leases(partition, [Beat(task_id=task_id, lease_token=await lease())])
+    await store.revoke_tasks(partition, [Revocation(task_id=task_id, failure=EVERY_BYTE)])
 
 
 async def test_the_longest_record_that_can_be_stays_a_listpack(redis_url: str) -> None:
@@ -99,7 +100,7 @@ async def test_every_key_of_a_task_lives_in_the_slot_of_its_partition(redis_url:
             owner = next(partition for partition in range(4) if key.startswith(harness.prefix(partition)))
             assert key_slot(key.encode()) * 4 // SLOTS == owner
         kinds = {key.split("}:")[1].split(":")[0] for key in keys}
-        assert kinds == {"t", "s", "f", "n", "qm", "lease", "ctl", "clock"}
+        assert kinds == {"t", "s", "f", "n", "v", "qm", "lease", "ctl", "clock"}
 
 
 async def test_only_what_is_done_may_vanish_by_itself_and_only_long_after_its_time(redis_url: str) -> None:
@@ -239,3 +240,17 @@ async def test_an_entry_that_its_record_contradicts_is_passed_over_and_removed(r
         assert (reaped.count, promoted.count) == (0, 0)
         assert await admin.exists(f"{prefix}q:default:0", f"{prefix}sched", f"{prefix}done") == 0
         assert sorted(await admin.zrange(f"{prefix}lease", 0, -1)) == [b"held", b"last", b"ready"]
+
+
+async def test_what_a_revoked_task_leaves_in_its_list_is_counted_until_it_is_passed_over(redis_url: str) -> None:
+    async with open_redis(redis_url) as harness:
+        store, admin, prefix = harness.store, harness.admin, harness.prefix()
+        await store.submit_tasks(0, [a_submission("a", priority=3), a_submission("b", priority=3)])
+
+        await store.revoke_tasks(0, [Revocation(task_id="a", failure=STOP)])
+        counters, left = await admin.hgetall(f"{prefix}qm:default"), await admin.hgetall(f"{prefix}left")
+        await store.lease_tasks(0, a_lease_request())
+
+        assert (counters, left) == ({b"mask": b"8", b"ready": b"1"}, {b"default:3 a": b"1"})
+        assert await admin.exists(f"{prefix}left", f"{prefix}q:default:3") == 0
+        assert await admin.hgetall(f"{prefix}qm:default") == {b"mask": b"0", b"ready": b"0", b"lease": b"1"}

@@ -9,7 +9,7 @@ from tailrace.server.domain.errors import StoreUnavailableError
 from tailrace.server.domain.lease import DELIVERY_LEASE_MS
 from tailrace.server.domain.retry import RetryPolicy
 from tailrace.server.domain.task import Place, TaskState
-from tailrace.server.store.base import Beat, Delivery, EpochBreak, Release, TaskChanged
+from tailrace.server.store.base import Beat, Delivery, EpochBreak, LeaseHeld, Release, TaskChanged
 from tailrace.server.store.redis import RedisStore
 from tailrace.server.store.redis.scripts import assemble
 from tests.store.builders import LOST, a_failure, a_lease_request, a_submission, a_success
@@ -111,10 +111,10 @@ async def test_a_repeated_beat_starts_no_second_attempt(lossy: Lossy) -> None:
     async with lossy.loses_answer_to("beat_leases"):
         await lossy.store.beat_leases(0, beats)
 
-    expiry_ms = (await lossy.store.beat_leases(0, beats))[0]
+    (held,) = await lossy.store.beat_leases(0, beats)
     snapshot = (await lossy.store.read_tasks(0, ["task-1"]))[0]
 
-    assert expiry_ms == lossy.harness.now_ms + delivery.lease_ms
+    assert held == LeaseHeld(expire_ms=lossy.harness.now_ms + delivery.lease_ms)
     assert snapshot is not None
     assert (snapshot.state, snapshot.attempt, snapshot.revision) == (TaskState.STARTED, 1, 2)
 

@@ -6,9 +6,9 @@ import pytest
 
 from tailrace.server.domain.retry import RetryPolicy
 from tailrace.server.domain.task import TaskState
-from tailrace.server.store.base import Beat, EpochBreak, QueueReady, Release, TaskChanged
+from tailrace.server.store.base import Beat, EpochBreak, LeaseNews, QueueReady, Release, Revocation, TaskChanged
 from tests.redis_server import redis_server
-from tests.store.builders import LOST, a_failure, a_lease_request, a_submission, a_success
+from tests.store.builders import LOST, STOP, a_failure, a_lease_request, a_submission, a_success
 from tests.store.redis_harness import RedisHarness, open_redis
 from tests.store.redis_listener import listening_to
 
@@ -257,3 +257,41 @@ async def test_a_notification_that_cannot_be_understood_is_not_passed_over(redis
         await harness.admin.publish(f"tr:{harness.namespace}:n:0a0a0a0a", payload)
 
         await listener.hears(lambda change: isinstance(change, EpochBreak))
+
+
+async def test_a_process_hears_from_another_that_a_task_it_delivered_is_to_stop(redis_url: str) -> None:
+    async with open_redis(redis_url) as harness:
+        token = await leased(harness)
+        await harness.store.beat_leases(0, [Beat(task_id="task-1", lease_token=token)])
+        other = await harness.second_store()
+
+        async with listening_to(harness.store) as listener, listening_to(other) as elsewhere:
+            await other.revoke_tasks(0, [Revocation(task_id="task-1", failure=STOP + b"\n\x00 \xff")])
+            asked = LeaseNews(task_id="task-1", lease_token=token, revocation=STOP + b"\n\x00 \xff")
+            await listener.hears_exactly(asked)
+            await other.revoke_tasks(0, [Revocation(task_id="task-1", failure=STOP, is_forced=True)])
+            await listener.hears_exactly(LeaseNews(task_id="task-1", lease_token=token, revocation=None))
+            assert not [change for change in elsewhere.changes if isinstance(change, LeaseNews)]
+
+
+async def test_a_process_hears_from_another_that_a_lease_ran_out(redis_url: str) -> None:
+    async with open_redis(redis_url) as harness:
+        token = await leased(harness)
+        other = await harness.second_store()
+
+        async with listening_to(harness.store) as listener:
+            await harness.advance(10_000)
+            await other.reap_leases(0, 10, LOST)
+            await listener.hears_exactly(LeaseNews(task_id="task-1", lease_token=token, revocation=None))
+
+
+async def test_the_process_that_took_the_latest_beat_is_the_one_that_hears_of_the_lease(redis_url: str) -> None:
+    async with open_redis(redis_url) as harness:
+        token = await leased(harness)
+        other = await harness.second_store()
+        await other.beat_leases(0, [Beat(task_id="task-1", lease_token=token)])
+
+        async with listening_to(harness.store) as listener, listening_to(other) as moved_to:
+            await harness.store.revoke_tasks(0, [Revocation(task_id="task-1", failure=STOP)])
+            await moved_to.hears_exactly(LeaseNews(task_id="task-1", lease_token=token, revocation=STOP))
+            assert not [change for change in listener.changes if isinstance(change, LeaseNews)]

@@ -11,10 +11,10 @@ from structlog.testing import capture_logs
 
 from tailrace.server.domain.errors import StoreUnavailableError
 from tailrace.server.domain.task import TaskState
-from tailrace.server.store.base import REAP_GAP_MS, Beat, EpochBreak, Release, TaskChanged
+from tailrace.server.store.base import REAP_GAP_MS, Beat, EpochBreak, Release, Revocation, TaskChanged
 from tailrace.server.store.redis import connection, notifications
 from tests.redis_server import RedisServer, redis_server
-from tests.store.builders import LOST, a_failure, a_lease_request, a_submission, a_success
+from tests.store.builders import LOST, STOP, a_failure, a_lease_request, a_submission, a_success
 from tests.store.redis_harness import RedisHarness, open_redis
 from tests.store.redis_listener import listening_to
 from tests.wait import eventually_async
@@ -229,3 +229,19 @@ async def test_a_full_redis_lets_accepted_tasks_end(harness: RedisHarness) -> No
     await harness.advance(a_submission().result_ttl_ms)
     async with full(harness):
         assert (await store.expire_done(0, 10)).count == 2
+
+
+async def test_a_full_redis_lets_tasks_be_revoked(harness: RedisHarness) -> None:
+    store = harness.store
+    await store.submit_tasks(0, [a_submission("started"), a_submission("forced"), a_submission("ready")])
+    deliveries = (await store.lease_tasks(0, a_lease_request(count=2))).deliveries
+    await store.beat_leases(0, [Beat(task_id=d.task_id, lease_token=d.lease_token) for d in deliveries])
+
+    async with full(harness):
+        for task_id in ("started", "forced", "ready"):
+            revocation = Revocation(task_id=task_id, failure=STOP, is_forced=task_id == "forced")
+            assert await store.revoke_tasks(0, [revocation]) != [None]
+
+    held, lost = await store.beat_leases(0, [Beat(task_id=d.task_id, lease_token=d.lease_token) for d in deliveries])
+    assert held is not None
+    assert (held.revocation, lost) == (STOP, None)

@@ -9,7 +9,7 @@ from tailrace.server.domain import lease, retry, task
 from tailrace.server.store.redis.scripts import SCRIPT_NAMES, assemble, lua_text
 from tests.store.redis_harness import CLOCK, open_redis
 
-SHARED = ("_clock", "_record", "_prelude", "_indexes", "_commit", "_rules")
+SHARED = ("_clock", "_record", "_prelude", "_leftovers", "_indexes", "_commit", "_rules", "_revoking")
 WRITES = re.compile(
     r"call\('(APPEND|DEL|HDEL|HINCRBY|HSET|INCR|L(?:POP|PUSH|REM|SET|TRIM)|P?EXPIRE(?:AT)?|RPUSH|S(?:ADD|ET|REM)|UNLINK|Z(?:ADD|REM)\w*)'"
 )

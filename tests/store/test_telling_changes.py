@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tailrace.server.store.base import Beat, QueueReady, TaskChanged
-from tests.store.builders import a_failure, a_policy, a_submission, a_success
+from tailrace.server.store.base import Beat, LeaseNews, QueueReady, TaskChanged
+from tests.store.builders import STOP, a_failure, a_policy, a_submission, a_success
 from tests.store.harness import Harness
 from tests.store.redis_listener import Listener, listening_to
 from tests.store.steps import Steps
@@ -163,3 +163,54 @@ async def test_the_changes_end_when_the_store_is_closed(harness: Harness) -> Non
     await harness.store.close()
 
     assert QueueReady("default") in [change async for change in changes]
+
+
+async def test_a_revocation_is_told(steps: Steps, listener: Listener) -> None:
+    await steps.submit_one()
+
+    await steps.revoke()
+
+    await hears_what_is(steps, listener)
+
+
+async def test_the_holder_of_a_lease_is_told_that_its_task_is_to_stop_once(steps: Steps, listener: Listener) -> None:
+    delivery = await steps.submit_and_start()
+
+    await steps.revoke()
+    await steps.revoke()
+    await steps.submit_one(a_submission("last"))
+
+    news = LeaseNews(task_id="task-1", lease_token=delivery.lease_token, revocation=STOP)
+    await listener.hears_exactly(news)
+    await listener.hears_of("last")
+    assert [change for change in listener.changes if isinstance(change, LeaseNews)] == [news]
+
+
+@pytest.mark.parametrize("is_started", [False, True])
+async def test_the_holder_of_a_lease_is_told_that_force_ended_it(
+    steps: Steps, listener: Listener, is_started: bool
+) -> None:
+    await steps.submit_one()
+    delivery = await (steps.start() if is_started else steps.deliver())
+
+    await steps.revoke(is_forced=True)
+
+    await listener.hears_exactly(LeaseNews(task_id="task-1", lease_token=delivery.lease_token, revocation=None))
+
+
+async def test_the_holder_of_a_lease_that_ran_out_is_told(steps: Steps, listener: Listener) -> None:
+    delivery = await steps.submit_and_start(a_submission(lease_ms=2_000))
+
+    await steps.pass_time(2_000)
+
+    await listener.hears_exactly(LeaseNews(task_id="task-1", lease_token=delivery.lease_token, revocation=None))
+
+
+async def test_revoking_a_task_that_nobody_holds_tells_no_holder(steps: Steps, listener: Listener) -> None:
+    delivery = await steps.submit_and_start(a_submission(retry_policy=a_policy(2)))
+    await steps.end(a_failure("task-1", delivery.lease_token))
+
+    await steps.revoke(is_forced=True)
+
+    await hears_what_is(steps, listener)
+    assert not [change for change in listener.changes if isinstance(change, LeaseNews)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tailrace.server.domain.task import Place, TaskSnapshot
-from tailrace.server.store.base import Change, EpochBreak, QueueReady, Store, TaskChanged
+from tailrace.server.store.base import Change, EpochBreak, LeaseNews, QueueReady, Store, TaskChanged
 from tests.store.harness import Harness
 from tests.store.redis_harness import open_redis
 from tests.store.sqlite_harness import open_sqlite
@@ -44,6 +44,8 @@ class Twin:
                         return
                     if isinstance(change, QueueReady):
                         queues.discard(change.queue)
+                    elif isinstance(change, LeaseNews):
+                        continue
                     elif _is_true(change, tasks.get(change.task_id)):
                         del tasks[change.task_id]
         except TimeoutError:

@@ -1,16 +1,20 @@
 """The record of a task: accepted, moved, ended, expired."""
 
+from dataclasses import replace
+
 import pytest
 
 from tailrace.server.domain.task import (
     UNKEPT_RESULT_TTL_MS,
     Place,
+    TaskRecord,
     TaskState,
     finish,
+    revoke,
     snapshot_of,
     wait_until_due,
 )
-from tests.unit.domain.records import NOW_MS, a_record, a_started
+from tests.unit.domain.records import NOW_MS, a_delivered, a_record, a_started
 
 
 def test_three_states_are_terminal_and_three_are_not() -> None:
@@ -90,3 +94,33 @@ def test_a_snapshot_says_what_the_record_says() -> None:
     assert {name: getattr(snapshot, name) for name in shared} == {name: getattr(record, name) for name in shared}
     assert snapshot.is_whole
     assert snapshot.is_done
+
+
+@pytest.mark.parametrize("is_forced", [False, True])
+@pytest.mark.parametrize("record", [a_record(), a_record(start_delay_ms=5), a_delivered()])
+def test_a_task_that_has_not_started_is_revoked_at_once(record: TaskRecord, is_forced: bool) -> None:
+    revoked = revoke(record, b"why", is_forced=is_forced, now_ms=NOW_MS + 1)
+
+    assert (revoked.state, revoked.place, revoked.failure) == (TaskState.REVOKED, Place.DONE, b"why")
+    assert (revoked.revision, revoked.lease_token, revoked.request) == (record.revision + 1, None, record.request)
+
+
+def test_a_started_task_is_only_asked_to_stop_and_its_revision_stays() -> None:
+    started = a_started()
+
+    assert revoke(started, b"why", is_forced=False, now_ms=NOW_MS + 1) == replace(started, revocation=b"why")
+
+
+def test_a_started_task_is_revoked_at_once_by_force() -> None:
+    asked = revoke(a_started(), b"why", is_forced=False, now_ms=NOW_MS)
+
+    revoked = revoke(asked, b"now", is_forced=True, now_ms=NOW_MS)
+
+    assert (revoked.state, revoked.failure, revoked.revocation) == (TaskState.REVOKED, b"now", None)
+
+
+@pytest.mark.parametrize("state", [TaskState.SUCCESS, TaskState.FAILURE, TaskState.REVOKED])
+def test_a_task_that_is_done_is_not_revoked(state: TaskState) -> None:
+    done = finish(a_started(), state, now_ms=NOW_MS)
+
+    assert revoke(done, b"why", is_forced=True, now_ms=NOW_MS) is done

@@ -9,7 +9,7 @@ from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.domain import limits
 from tailrace.server.domain.errors import LeaseLostError, TailraceError
 from tailrace.server.domain.lease import AttemptEnd
-from tailrace.server.store.base import ResultStored
+from tailrace.server.store.base import LeaseHeld, ResultStored
 from tailrace.v1 import worker_service_pb2 as pb
 
 Wire = TypeVar("Wire")
@@ -68,11 +68,11 @@ def _echo(lease: pb.LeaseRef) -> tuple[str, bytes]:
     return render.echo(lease.task_id), lease.lease_token[: limits.MAX_LEASE_TOKEN_BYTES]
 
 
-def _lease_status(ref: tuple[str, bytes], outcome: int | TailraceError) -> pb.LeaseStatus:
+def _lease_status(ref: tuple[str, bytes], outcome: LeaseHeld | TailraceError) -> pb.LeaseStatus:
     status = pb.LeaseStatus(task_id=ref[0], lease_token=ref[1])
-    if isinstance(outcome, int):
+    if isinstance(outcome, LeaseHeld):
         status.held = True
-        status.expire_time.CopyFrom(render.timestamp(outcome))
+        status.expire_time.CopyFrom(render.timestamp(outcome.expire_ms))
     elif not isinstance(outcome, LeaseLostError):
         status.error.CopyFrom(render.item_error(outcome))
     return status

@@ -8,11 +8,28 @@ from typing import TypeVar
 
 from tailrace.server.coordinator.batcher import CALL_DEADLINE_S, Batcher
 from tailrace.server.coordinator.failures import RELEASED_TOO_OFTEN
-from tailrace.server.domain.errors import LeaseLostError, StoreUnavailableError, TailraceError, TaskIdConflictError
+from tailrace.server.domain.errors import (
+    LeaseLostError,
+    StoreUnavailableError,
+    TailraceError,
+    TaskIdConflictError,
+    TaskNotFoundError,
+)
 from tailrace.server.domain.ids import partition_of
 from tailrace.server.domain.lease import NONCE_BYTES, AttemptEnd
 from tailrace.server.domain.task import Submission, TaskSnapshot
-from tailrace.server.store.base import MAX_ITEMS, Beat, Leased, LeaseRequest, Release, ResultStored, Store, Submitted
+from tailrace.server.store.base import (
+    MAX_ITEMS,
+    Beat,
+    Leased,
+    LeaseHeld,
+    LeaseRequest,
+    Release,
+    ResultStored,
+    Revocation,
+    Store,
+    Submitted,
+)
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -34,6 +51,7 @@ class Coordinator:
         self._beats = [Batcher(partial(store.beat_leases, p)) for p in partitions]
         self._ends = [Batcher(partial(store.store_results, p), size_of=_end_bytes) for p in partitions]
         self._releases = [Batcher(partial(store.release_leases, p, failure=RELEASED_TOO_OFTEN)) for p in partitions]
+        self._revocations = [Batcher(partial(store.revoke_tasks, p), size_of=_revocation_bytes) for p in partitions]
 
     @property
     def partitions(self) -> int:
@@ -93,8 +111,8 @@ class Coordinator:
         request = LeaseRequest(queues=queues, nonces=nonces, start_immediately=start_immediately)
         return await _in_time(self._store.lease_tasks(partition, request))
 
-    async def heartbeat(self, beats: Sequence[Beat]) -> list[int | TailraceError]:
-        """Extend leases and start attempts; answers when each lease ends, LeaseLostError for one that is lost."""
+    async def heartbeat(self, beats: Sequence[Beat]) -> list[LeaseHeld | TailraceError]:
+        """Extend leases and start attempts; LeaseLostError for one that is lost."""
         outcomes = await self._spread(self._beats, beats, lambda beat: beat.task_id)
         return [
             LeaseLostError(beat.task_id) if outcome is None else outcome
@@ -115,6 +133,17 @@ class Coordinator:
         return [
             outcome if isinstance(outcome, TailraceError) else None if outcome else LeaseLostError(release.task_id)
             for release, outcome in zip(releases, outcomes, strict=True)
+        ]
+
+    async def revoke(self, revocations: Sequence[Revocation]) -> list[TaskSnapshot | TailraceError]:
+        """Keep tasks from running, or ask them to stop; answers with each as it is then, without payloads.
+
+        TaskNotFoundError for an id that does not exist. Repeating a revocation whose outcome is unknown is safe.
+        """
+        outcomes = await self._spread(self._revocations, revocations, lambda revocation: revocation.task_id)
+        return [
+            TaskNotFoundError(revocation.task_id) if outcome is None else outcome
+            for revocation, outcome in zip(revocations, outcomes, strict=True)
         ]
 
     async def _spread(
@@ -158,3 +187,7 @@ def _submission_bytes(submission: Submission) -> int:
 
 def _end_bytes(end: AttemptEnd) -> int:
     return len(end.result or b"") + len(end.failure or b"")
+
+
+def _revocation_bytes(revocation: Revocation) -> int:
+    return len(revocation.failure)

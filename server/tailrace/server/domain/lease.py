@@ -7,7 +7,7 @@ longer holds the task and must not change it.
 from dataclasses import dataclass, replace
 
 from tailrace.server.domain.retry import NO_RETRY, RetryPolicy
-from tailrace.server.domain.task import Place, TaskRecord, TaskState, finish, wait_until_due
+from tailrace.server.domain.task import Place, TaskRecord, TaskState, end_revoked, finish, wait_until_due
 
 DELIVERY_LEASE_MS = 10_000
 MIN_LEASE_MS = 2_000
@@ -106,6 +106,8 @@ def end_attempt(record: TaskRecord, end: AttemptEnd, *, now_ms: int) -> AttemptE
 
 
 def _after_end(record: TaskRecord, end: AttemptEnd, *, now_ms: int) -> TaskRecord:
+    if record.revocation is not None and end.state is not TaskState.SUCCESS:
+        return end_revoked(record, now_ms=now_ms)
     if end.state is not TaskState.FAILURE:
         return finish(record, end.state, now_ms=now_ms, result=end.result, failure=end.failure)
     failed = replace(record, failed_attempts=record.failed_attempts + 1, lost_leases=0, releases=0)
@@ -123,10 +125,12 @@ def lose(record: TaskRecord, *, failure: bytes, now_ms: int) -> TaskRecord:
     """Take a task from a holder whose lease ran out; it goes to the head of its queue.
 
     A delivery that was never started just goes back. A started attempt is a lost lease: no failed attempt, no backoff,
-    but the ``max_lost_leases``-th in a row is final.
+    but the ``max_lost_leases``-th in a row is final. One that was asked to stop is over.
     """
     if record.state is not TaskState.STARTED:
         return wait_until_due(record, 0, now_ms=now_ms)
+    if record.revocation is not None:
+        return end_revoked(record, now_ms=now_ms)
     lost = replace(record, lost_leases=record.lost_leases + 1, releases=0)
     if lost.lost_leases >= lost.max_lost_leases:
         return finish(lost, TaskState.FAILURE, now_ms=now_ms, failure=failure)
@@ -136,12 +140,15 @@ def lose(record: TaskRecord, *, failure: bytes, now_ms: int) -> TaskRecord:
 def release(record: TaskRecord, token: bytes, *, delay_ms: int, failure: bytes, now_ms: int) -> TaskRecord | None:
     """Take a lease back from a holder that gives it up: to the head of the queue, or the schedule with a delay.
 
-    The started attempt is taken back. The hundredth release in a row counts as a lost lease, with ``failure``.
+    The started attempt is taken back. The hundredth release in a row counts as a lost lease, with ``failure``. A task
+    that was asked to stop ends instead.
     """
     if not holds(record, token):
         return None
     was_started = record.state is TaskState.STARTED
     back = replace(record, releases=record.releases + 1, attempt=record.attempt - (1 if was_started else 0))
+    if record.revocation is not None:
+        return end_revoked(back, now_ms=now_ms)
     if back.releases >= RELEASES_PER_LOST_LEASE:
         return _lose_by_releases(back, delay_ms, failure, now_ms=now_ms)
     if was_started:

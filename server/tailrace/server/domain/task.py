@@ -107,6 +107,8 @@ class TaskRecord:
     """The serialized Failure of a FAILURE or REVOKED."""
     last_failure: bytes | None = None
     """The serialized Failure of the latest attempt that failed or was lost, while the task goes on."""
+    revocation: bytes | None = None
+    """The serialized Failure with which the task ends unless its attempt succeeds; None: nobody asked it to stop."""
     expire_ms: int | None = None
     """When the record is gone; set once terminal."""
 
@@ -213,5 +215,25 @@ def finish(
         result=result if keeps_result else None,
         failure=failure,
         last_failure=None,
+        revocation=None,
         expire_ms=now_ms + (record.result_ttl_ms if keeps_result else UNKEPT_RESULT_TTL_MS),
     )
+
+
+def revoke(record: TaskRecord, failure: bytes, *, is_forced: bool, now_ms: int) -> TaskRecord:
+    """Take a request that a task should not run, or should stop; ``failure`` says why.
+
+    What has not started ends at once, a delivered task too. A started one ends at once by force; else it is only asked
+    to stop, and whatever ends its attempt other than success will end the task. Being asked is no change of state, so
+    the revision stays; asked again, the first reason stays. A task that is done stays as it is.
+    """
+    if record.state.is_done:
+        return record
+    if record.state is TaskState.STARTED and not is_forced:
+        return record if record.revocation is not None else replace(record, revocation=failure)
+    return finish(record, TaskState.REVOKED, now_ms=now_ms, failure=failure)
+
+
+def end_revoked(record: TaskRecord, *, now_ms: int) -> TaskRecord:
+    """End a task that was asked to stop, now that its attempt is over without success."""
+    return finish(record, TaskState.REVOKED, now_ms=now_ms, failure=record.revocation)

@@ -81,12 +81,31 @@ class Beat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseHeld:
+    """What a Beat is answered while its lease is held."""
+
+    expire_ms: int
+    revocation: bytes | None = None
+    """The serialized Failure of a revocation that was asked for: the worker is to stop; None: nobody asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
     """One lease given back."""
 
     task_id: str
     lease_token: bytes
     delay_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revocation:
+    """A request that one task should not run, or should stop."""
+
+    task_id: str
+    failure: bytes
+    """The serialized Failure, of kind REVOKED, that the task ends with."""
+    is_forced: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +151,17 @@ class EpochBreak:
     """Any number of changes may have gone unnoticed: register and read everything anew."""
 
 
-Change = TaskChanged | QueueReady | EpochBreak
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseNews:
+    """What the holder of a lease should hear without asking; its next beat would be answered the same."""
+
+    task_id: str
+    lease_token: bytes
+    revocation: bytes | None
+    """As in LeaseHeld: the task is to stop; None: the lease is lost."""
+
+
+Change = TaskChanged | QueueReady | LeaseNews | EpochBreak
 
 
 class Store(Protocol):
@@ -155,6 +184,7 @@ class Store(Protocol):
     def changes(self) -> AsyncIterator[Change]:
         """Iterate over changes made by this process and, for registered tasks, by all others.
 
+        LeaseNews come, whoever made them, of leases that this process handed out or took the latest beat of.
         One consumer. Ends when the store is closed. Changes may come twice, late, or for tasks that nobody asked about;
         what may have been missed is announced by an EpochBreak.
         """
@@ -180,8 +210,8 @@ class Store(Protocol):
         Stops early once the payloads reach MAX_CALL_BYTES, so that one task at least is delivered.
         """
 
-    async def beat_leases(self, partition: int, beats: Sequence[Beat]) -> list[int | None]:
-        """Extend leases and start attempts; answers when each lease now ends (ms), None for one that is lost."""
+    async def beat_leases(self, partition: int, beats: Sequence[Beat]) -> list[LeaseHeld | None]:
+        """Extend leases and start attempts; None for a lease that is lost."""
 
     async def store_results(self, partition: int, ends: Sequence[AttemptEnd]) -> list[ResultStored | None]:
         """End attempts; None where the token is not the current one.
@@ -194,6 +224,12 @@ class Store(Protocol):
 
         Tasks without delay go to the head of their queue in the order of the call, the first of them foremost.
         ``failure`` is the serialized Failure for a task whose releases count as a lost lease.
+        """
+
+    async def revoke_tasks(self, partition: int, revocations: Sequence[Revocation]) -> list[TaskSnapshot | None]:
+        """Keep tasks from running, or ask them to stop; answers with each as it is then, None for an unknown one.
+
+        The answers come without results and failures. A task that is done stays as it is.
         """
 
     async def reap_leases(self, partition: int, limit: int, failure: bytes) -> Tick:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from tailrace.server.domain.lease import AttemptEnd
 from tailrace.server.domain.retry import DEFAULT_MAX_LOST_LEASES, NO_RETRY, RetryPolicy
 from tailrace.server.domain.task import DEFAULT_LEASE_MS, DEFAULT_RESULT_TTL_MS, Submission, TaskState
-from tailrace.server.store.base import MAX_CALL_BYTES, Beat, LeaseRequest, Release
+from tailrace.server.store.base import MAX_CALL_BYTES, Beat, LeaseRequest, Release, Revocation
 from tailrace.server.store.redis.connection import Argument
 
 
@@ -80,6 +80,14 @@ def release_arguments(releases: Sequence[Release], failure: bytes) -> list[Argum
     arguments: list[Argument] = [failure]
     for release in releases:
         arguments += (release.task_id, release.lease_token, release.delay_ms)
+    return arguments
+
+
+def revoke_arguments(revocations: Sequence[Revocation]) -> list[Argument]:
+    """For ``revoke_tasks``."""
+    arguments: list[Argument] = []
+    for revocation in revocations:
+        arguments += (revocation.task_id, revocation.failure, f"{revocation.is_forced:d}")
     return arguments
 
 

@@ -8,8 +8,10 @@ With ``T`` for ``tr:<namespace>:{<tag>}:``, the prefix of one partition:
 ``T r:<id>``          STRING  the result of a SUCCESS, the failure of a FAILURE or REVOKED
 ``T f:<id>``          STRING  the latest failure, while the task goes on
 ``T n:<id>``          STRING  the failure types that the submitter's policy does not retry
+``T v:<id>``          STRING  the failure of a revocation that was asked for, while the task goes on
 ``T q:<queue>:<l>``   LIST    ids that are ready, one list for each level of priority
 ``T qm:<queue>``      HASH    ``mask`` of the levels that are not empty; ``ready``, ``schedule``, ``lease`` counts
+``T left``            HASH    entries of ready lists that their tasks left behind: ``<queue>:<l> <id>`` -> how many
 ``T lease``           ZSET    id -> when its lease ends
 ``T sched``           ZSET    id -> when it is due
 ``T done``            ZSET    id -> when its record is over

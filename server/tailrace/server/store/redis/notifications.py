@@ -15,7 +15,7 @@ from tailrace.server.store.base import Change, EpochBreak, QueueReady
 from tailrace.server.store.redis.connection import RawConnection, RedisClient
 from tailrace.server.store.redis.errors import call_failed
 from tailrace.server.store.redis.keys import Keyspace
-from tailrace.server.store.redis.replies import task_changed
+from tailrace.server.store.redis.replies import change_in
 
 SILENCE_S = 5.0
 """After so much of it Redis is asked for a PONG; after as much again the connection counts as broken."""
@@ -110,7 +110,7 @@ class Notifications:
                 changes: list[Change] = [QueueReady(queue)]
             else:
                 first, line, *more = payload.split(b"\n")
-                origin, changes = first.decode(), [task_changed(line) for line in (line, *more)]
+                origin, changes = first.decode(), [change_in(line) for line in (line, *more)]
         except ValueError:
             # Only a newer release, or a stranger, writes like this: whatever it said, it is not to be missed.
             logger.warning("notification_not_understood", channel=channel.decode())

@@ -13,6 +13,8 @@ from tailrace.server.store.base import (
     Change,
     Delivery,
     Leased,
+    LeaseHeld,
+    LeaseNews,
     LeaseRequest,
     QueueReady,
     ResultStored,
@@ -25,6 +27,7 @@ T = TypeVar("T")
 _STATES = {state.encode(): state for state in TaskState}
 _PLACES = {place.encode(): place for place in Place}
 _NONE = b"-"
+_LEASE = b"! "
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +38,22 @@ class Reply(Generic[T]):
     changes: Sequence[Change] = ()
 
 
-def task_changed(line: bytes) -> TaskChanged:
-    """Parse ``id revision done``, the line in which scripts and notifications speak of a task's new revision."""
-    task_id, _, is_done = line.split(b" ")
-    return TaskChanged(task_id=task_id.decode(), is_done=is_done == b"1")
+def change_in(line: bytes) -> TaskChanged | LeaseNews:
+    """Parse a line in which scripts and notifications speak of a task's new revision, or of a lease.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if not line.startswith(_LEASE):
+        task_id, _, is_done = line.split(b" ")
+        return TaskChanged(task_id=task_id.decode(), is_done=is_done == b"1")
+    task_id, token, fate = line.removeprefix(_LEASE).split(b" ")
+    revoked, _, failure = fate.partition(b":")
+    return LeaseNews(
+        task_id=task_id.decode(),
+        lease_token=bytes.fromhex(token.decode()),
+        revocation=bytes.fromhex(failure.decode()) if revoked == b"revoked" else None,
+    )
 
 
 def parse_submitted(submissions: Sequence[Submission], reply: Any) -> Reply[list[Submitted]]:
@@ -86,10 +101,21 @@ def parse_leased(request: LeaseRequest, reply: Any) -> Reply[Leased]:
     return Reply(Leased(deliveries=tuple(deliveries), is_drained=is_drained == 1), changes)
 
 
-def parse_beats(reply: Any) -> Reply[list[int | None]]:
+def parse_beats(reply: Any) -> Reply[list[LeaseHeld | None]]:
     """From ``beat_leases``."""
-    expiries, changed = reply
-    return Reply(expiries, _changed(changed))
+    leases, changed = reply
+    held = [
+        None if expire_ms is None else LeaseHeld(expire_ms=expire_ms, revocation=revocation)
+        for expire_ms, revocation in zip(leases[::2], leases[1::2], strict=True)
+    ]
+    return Reply(held, _changed(changed))
+
+
+def parse_revoked(task_ids: Sequence[str], reply: Any) -> Reply[list[TaskSnapshot | None]]:
+    """From ``revoke_tasks``."""
+    outcomes, changed = reply
+    items = zip(task_ids, outcomes, strict=True)
+    return Reply([line and _snapshot(task_id, line.split(b" ")) for task_id, line in items], _changed(changed))
 
 
 def parse_results(ends: Sequence[AttemptEnd], reply: Any) -> Reply[list[ResultStored | None]]:
@@ -103,9 +129,9 @@ def parse_results(ends: Sequence[AttemptEnd], reply: Any) -> Reply[list[ResultSt
             continue
         outcome, *words = line.split(b" ")
         is_duplicate = outcome == b"duplicate"
-        state = _STATES[words[0]]
+        state = TaskState.REVOKED if outcome == b"overruled" else _STATES[words[0]]
         stored.append(ResultStored(state=state, is_duplicate=is_duplicate))
-        snapshot = None if is_duplicate else _ended(end, words)
+        snapshot = _ended(end, words) if outcome == b"stored" else None
         changes.append(TaskChanged(task_id=end.task_id, snapshot=snapshot, is_done=state.is_done))
     return Reply(stored, changes)
 
@@ -127,7 +153,7 @@ def _ready(queues: Iterable[bytes]) -> list[Change]:
 
 
 def _changed(lines: Iterable[bytes]) -> list[Change]:
-    return [task_changed(line) for line in lines]
+    return [change_in(line) for line in lines]
 
 
 def _read(task_id: str, words: Sequence[bytes], payload: bytes | int | None) -> TaskSnapshot:

@@ -19,11 +19,12 @@ SCRIPT_NAMES = (
     "beat_leases",
     "store_results",
     "release_leases",
+    "revoke_tasks",
     "reap_leases",
     "promote_due",
     "expire_done",
 )
-_SHARED = ("_record", "_prelude", "_indexes", "_commit", "_rules")
+_SHARED = ("_record", "_prelude", "_leftovers", "_indexes", "_commit", "_rules", "_revoking")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

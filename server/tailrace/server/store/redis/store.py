@@ -18,9 +18,11 @@ from tailrace.server.store.base import (
     Change,
     EpochBreak,
     Leased,
+    LeaseHeld,
     LeaseRequest,
     Release,
     ResultStored,
+    Revocation,
     Submitted,
     TaskChanged,
     Tick,
@@ -175,7 +177,7 @@ class RedisStore:
             in_doubt=None if request.start_immediately else (),
         )
 
-    async def beat_leases(self, partition: int, beats: Sequence[Beat]) -> list[int | None]:
+    async def beat_leases(self, partition: int, beats: Sequence[Beat]) -> list[LeaseHeld | None]:
         """Extend leases and start attempts."""
         return await self._perform(
             "beat_leases",
@@ -203,6 +205,17 @@ class RedisStore:
             arguments.release_arguments(releases, failure),
             parse=replies.parse_released,
             in_doubt=[release.task_id for release in releases],
+        )
+
+    async def revoke_tasks(self, partition: int, revocations: Sequence[Revocation]) -> list[TaskSnapshot | None]:
+        """Keep tasks from running, or ask them to stop."""
+        task_ids = [revocation.task_id for revocation in revocations]
+        return await self._perform(
+            "revoke_tasks",
+            partition,
+            arguments.revoke_arguments(revocations),
+            parse=lambda reply: replies.parse_revoked(task_ids, reply),
+            in_doubt=task_ids,
         )
 
     async def reap_leases(self, partition: int, limit: int, failure: bytes) -> Tick:

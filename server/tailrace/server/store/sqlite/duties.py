@@ -17,7 +17,9 @@ def reap_leases(records: Records, limit: int, failure: bytes) -> Tick:
     for task_id in task_ids:
         record = records.get(task_id)
         if record is not None:
-            records.put(lease.lose(record, failure=failure, now_ms=records.now_ms), to_head=True)
+            lost = lease.lose(record, failure=failure, now_ms=records.now_ms)
+            records.put(lost, to_head=True)
+            records.tell_holder(record, lost)
     records.write()
     return Tick(count=len(task_ids), next_due_ms=_until_next(records, statements.NEXT_LEASE))
 

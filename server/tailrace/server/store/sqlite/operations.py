@@ -12,9 +12,11 @@ from tailrace.server.store.base import (
     Beat,
     Delivery,
     Leased,
+    LeaseHeld,
     LeaseRequest,
     Release,
     ResultStored,
+    Revocation,
     Submitted,
 )
 from tailrace.server.store.sqlite import statements
@@ -35,7 +37,7 @@ def _submit(records: Records, submission: Submission) -> Submitted:
         records.create(accepted)
         return Submitted(snapshot=snapshot_of(accepted), is_created=True)
     is_same = existing.fingerprint == submission.fingerprint
-    snapshot = replace(snapshot_of(existing), result=None, failure=None, last_failure=None)
+    snapshot = _without_payloads(existing)
     return Submitted(snapshot=snapshot, is_created=False, is_conflict=not is_same and not submission.return_existing)
 
 
@@ -107,21 +109,21 @@ def _deliver(records: Records, task_id: str, nonce: bytes, *, start_immediately:
     )
 
 
-def beat_leases(records: Records, beats: Sequence[Beat]) -> list[int | None]:
+def beat_leases(records: Records, beats: Sequence[Beat]) -> list[LeaseHeld | None]:
     """See Store.beat_leases."""
     records.load(beat.task_id for beat in beats)
     return [_beat(records, beat) for beat in beats]
 
 
-def _beat(records: Records, beat: Beat) -> int | None:
+def _beat(records: Records, beat: Beat) -> LeaseHeld | None:
     record = records.get(beat.task_id)
     if record is None:
         return None
     kept = lease.beat(record, beat.lease_token, is_waiting=beat.is_waiting, now_ms=records.now_ms)
-    if kept is None:
+    if kept is None or kept.lease_expire_ms is None:
         return None
     records.put(kept)
-    return kept.lease_expire_ms
+    return LeaseHeld(expire_ms=kept.lease_expire_ms, revocation=kept.revocation)
 
 
 def store_results(records: Records, ends: Sequence[AttemptEnd]) -> list[ResultStored | None]:
@@ -159,6 +161,27 @@ def _release(records: Records, release: Release, failure: bytes) -> bool:
         return False
     records.put(back, to_head=True)
     return True
+
+
+def revoke_tasks(records: Records, revocations: Sequence[Revocation]) -> list[TaskSnapshot | None]:
+    """See Store.revoke_tasks."""
+    records.load(revocation.task_id for revocation in revocations)
+    return [_revoke(records, revocation) for revocation in revocations]
+
+
+def _revoke(records: Records, revocation: Revocation) -> TaskSnapshot | None:
+    record = records.get(revocation.task_id)
+    if record is None:
+        return None
+    revoked = task.revoke(record, revocation.failure, is_forced=revocation.is_forced, now_ms=records.now_ms)
+    if revoked is not record:
+        records.put(revoked)
+        records.tell_holder(record, revoked)
+    return _without_payloads(revoked)
+
+
+def _without_payloads(record: TaskRecord) -> TaskSnapshot:
+    return replace(snapshot_of(record), result=None, failure=None, last_failure=None)
 
 
 def _known(records: Records, task_id: str) -> TaskRecord:

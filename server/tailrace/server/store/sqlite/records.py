@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 
 from tailrace.server.domain.task import Place, TaskRecord, snapshot_of
-from tailrace.server.store.base import Change, QueueReady, TaskChanged
+from tailrace.server.store.base import Change, LeaseNews, QueueReady, TaskChanged
 from tailrace.server.store.sqlite import statements
 from tailrace.server.store.sqlite.rows import (
     Row,
@@ -73,6 +73,18 @@ class Records:
         self.changes.append(
             TaskChanged(task_id=record.task_id, snapshot=snapshot_of(record), is_done=record.state.is_done)
         )
+
+    def tell_holder(self, held: TaskRecord, now: TaskRecord) -> None:
+        """Have the holder of a lease hear what became of it without asking, if anything did."""
+        is_lost = now.place is not Place.LEASE
+        if (
+            held.place is Place.LEASE
+            and held.lease_token is not None
+            and (is_lost or now.revocation != held.revocation)
+        ):
+            self.changes.append(
+                LeaseNews(task_id=held.task_id, lease_token=held.lease_token, revocation=now.revocation)
+            )
 
     def write(self) -> None:
         """Store what changed since the last ``write``."""

@@ -47,7 +47,7 @@ def _row_of(columns: tuple[Any, ...]) -> Row:
         seq, task_id, queue, priority, fingerprint, head_bytes, lease_ms, result_ttl_ms, retry_policy, max_lost_leases,
         create_ms, state, place, revision, update_ms, due_ms, attempt, failed_attempts, lost_leases, releases,
         delivery_count, lease_token, lease_expire_ms, ended_token, ended_state, expire_ms, result, failure,
-        last_failure, request,
+        last_failure, revocation, request,
     ) = columns  # fmt: skip
     record = TaskRecord(
         task_id=task_id,
@@ -78,6 +78,7 @@ def _row_of(columns: tuple[Any, ...]) -> Row:
         result=result,
         failure=failure,
         last_failure=last_failure,
+        revocation=revocation,
         expire_ms=expire_ms,
     )
     return Row(seq, record)
@@ -123,9 +124,9 @@ def lasting_columns(record: TaskRecord, partition: int) -> tuple[object, ...]:
     )
 
 
-def outcome_columns(record: TaskRecord) -> tuple[bytes | None, bytes | None, bytes | None]:
+def outcome_columns(record: TaskRecord) -> tuple[bytes | None, ...]:
     """Give what WRITE_OUTCOME binds after the row number."""
-    return record.result, record.failure, record.last_failure
+    return record.result, record.failure, record.last_failure, record.revocation
 
 
 def _policy_of(text: str | None) -> RetryPolicy | None:

@@ -48,12 +48,13 @@ CREATE TABLE input (
     request BLOB NOT NULL
 );
 
--- Only tasks that have one of the three have a row.
+-- Only tasks that have one of the four have a row.
 CREATE TABLE outcome (
     seq INTEGER PRIMARY KEY,
     result BLOB,
     failure BLOB,
-    last_failure BLOB
+    last_failure BLOB,
+    revocation BLOB
 );
 
 CREATE TABLE reap_guard (

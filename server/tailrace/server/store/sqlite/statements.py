@@ -11,6 +11,7 @@ SELECT seq, task_id, queue, priority, fingerprint, head_bytes, lease_ms, result_
     create_ms, state, place, revision, update_ms, due_ms, attempt, failed_attempts, lost_leases, releases,
     delivery_count, lease_token, lease_expire_ms, ended_token, ended_state, expire_ms,
     CASE WHEN ? THEN result END, CASE WHEN ? THEN failure END, CASE WHEN ? THEN last_failure END,
+    revocation,
     CASE WHEN ? THEN (SELECT request FROM input WHERE input.seq = task.seq) ELSE x'' END
 FROM task LEFT JOIN outcome USING (seq)
 WHERE task_id IN (SELECT value FROM json_each(?))
@@ -43,7 +44,9 @@ DELETE_TASK: Final = "DELETE FROM task WHERE seq = ?"
 
 WRITE_INPUT: Final = "INSERT OR REPLACE INTO input (seq, request) VALUES (?, ?)"
 DELETE_INPUT: Final = "DELETE FROM input WHERE seq = ?"
-WRITE_OUTCOME: Final = "INSERT OR REPLACE INTO outcome (seq, result, failure, last_failure) VALUES (?, ?, ?, ?)"
+WRITE_OUTCOME: Final = """
+INSERT OR REPLACE INTO outcome (seq, result, failure, last_failure, revocation) VALUES (?, ?, ?, ?, ?)
+"""
 DELETE_OUTCOME: Final = "DELETE FROM outcome WHERE seq = ?"
 
 LAST_SEQ: Final = "SELECT coalesce(max(seq), 0) FROM task"

@@ -13,9 +13,11 @@ from tailrace.server.store.base import (
     Change,
     EpochBreak,
     Leased,
+    LeaseHeld,
     LeaseRequest,
     Release,
     ResultStored,
+    Revocation,
     Submitted,
     TaskChanged,
     Tick,
@@ -100,7 +102,7 @@ class SqliteStore:
             in_doubt=None if request.start_immediately else (),
         )
 
-    async def beat_leases(self, partition: int, beats: Sequence[Beat]) -> list[int | None]:
+    async def beat_leases(self, partition: int, beats: Sequence[Beat]) -> list[LeaseHeld | None]:
         """See Store."""
         task_ids = [beat.task_id for beat in beats]
         return await self._run(partition, lambda records: operations.beat_leases(records, beats), in_doubt=task_ids)
@@ -115,6 +117,13 @@ class SqliteStore:
         task_ids = [release.task_id for release in releases]
         return await self._run(
             partition, lambda records: operations.release_leases(records, releases, failure), in_doubt=task_ids
+        )
+
+    async def revoke_tasks(self, partition: int, revocations: Sequence[Revocation]) -> list[TaskSnapshot | None]:
+        """See Store."""
+        task_ids = [revocation.task_id for revocation in revocations]
+        return await self._run(
+            partition, lambda records: operations.revoke_tasks(records, revocations), in_doubt=task_ids
         )
 
     async def reap_leases(self, partition: int, limit: int, failure: bytes) -> Tick:

@@ -38,13 +38,18 @@ local function change_line(task)
   return task.id .. ' ' .. task.revision .. (IS_DONE[task.state] and ' 1' or ' 0')
 end
 
+-- What this replica has to know: of every task that has a new revision, and of the leases that it holds.
 local function change_lines()
   local lines = {}
   for i, task in ipairs(revised) do lines[i] = change_line(task) end
+  for _, item in ipairs(news) do
+    if item[1] == REPLICA then lines[#lines + 1] = item[2] end
+  end
   return lines
 end
 
--- One message for each replica that waits: who says so, then a line for each task.
+-- One message for each replica: who says so, then a line for each task that it waits for, and for each lease that it
+-- holds (see tell_holder in _revoking.lua).
 local function tell()
   local messages = {}
   for _, task in ipairs(revised) do
@@ -52,6 +57,7 @@ local function tell()
       append(messages, replica, change_line(task))
     end
   end
+  for _, item in ipairs(news) do append(messages, item[1], item[2]) end
   messages[REPLICA] = nil
   for replica, lines in pairs(messages) do
     call('PUBLISH', CHANNELS .. 'n:' .. replica, REPLICA .. '\n' .. table.concat(lines, '\n'))
@@ -74,13 +80,13 @@ local function commit()
     if task.is_new then
       call('SET', key('s', task.id), task.blobs.s)
       task.blobs.s, is_creation = nil, true
-      if task.index then unlink(task, 't', 'r', 'f', 'n') end -- it takes the id of a record that is over
+      if task.index then unlink(task, 't', 'r', 'f', 'n', 'v') end -- it takes the id of a record that is over
     end
   end
   if not is_creation then table.insert(stale.lease, '') end -- no task has this id: a removal that is always there
   leave_indexes()
   for _, task in ipairs(touched) do
-    if task.place == 'gone' then unlink(task, 't', 's', 'r', 'f', 'n') else write_record(task) end
+    if task.place == 'gone' then unlink(task, 't', 's', 'r', 'f', 'n', 'v') else write_record(task) end
   end
   enter_indexes()
   write_queues()

@@ -1,11 +1,21 @@
 -- Write the indexes: ready lists with the masks of their levels, lease, schedule and done, and the counters of queues.
+-- A list that is not empty may hold nothing but what was left behind: how many tasks are ready is counted beside it.
 local masks, masks_before = {}, {} -- queue -> a bit for each level that is not empty
+local ready_before = {} -- queue -> number of tasks
 local function mask_of(queue)
   if not masks[queue] then
-    masks[queue] = tonumber(call('HGET', queue_key(queue), 'mask')) or 0
+    local values = call('HMGET', queue_key(queue), 'mask', 'ready')
+    masks[queue] = tonumber(values[1]) or 0
     masks_before[queue] = masks[queue]
+    ready_before[queue] = masks[queue] == 0 and 0 or tonumber(values[2]) or 0
   end
   return masks[queue]
+end
+
+-- How many tasks of a queue are ready once everything is written.
+local function ready_of(queue)
+  if masks[queue] == 0 then return 0 end
+  return ready_before[queue] + (counts[queue] and counts[queue].ready or 0)
 end
 
 -- In chunks: Lua's stack takes some 8000 values.
@@ -68,6 +78,9 @@ local function write_queues()
   end
   for queue, mask in pairs(masks) do
     if mask ~= masks_before[queue] then call('HSET', queue_key(queue), 'mask', mask) end
-    if mask ~= 0 and masks_before[queue] == 0 then call('PUBLISH', CHANNELS .. 'w', queue .. ' ' .. REPLICA) end
+    if ready_before[queue] <= 0 and ready_of(queue) > 0 then
+      call('PUBLISH', CHANNELS .. 'w', queue .. ' ' .. REPLICA)
+    end
   end
+  write_leftovers()
 end

@@ -14,6 +14,7 @@ local touched = {} -- records to write, in order
 local revised = {} -- records with a new revision
 local counts = {} -- queue -> place -> by how much more or fewer
 local pushes = {} -- records that became ready, in order
+local news = {} -- {holder, line} of leases that were lost or are to be given up
 local pops = {} -- {queue, level, count} taken from the heads of ready lists
 local stale = {lease = {}, schedule = {}, done = {}} -- entries to remove from the sorted sets
 

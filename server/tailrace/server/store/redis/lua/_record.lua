@@ -28,6 +28,8 @@ local NAMES = {
   es = 'ended_state',
   w = 'waiters', -- the replicas to be told: up to three ids with commas in between, or * for all
   x = 'expire_ms', -- once it is done: when the record is over
+  y = 'holder', -- the replica that delivered it or took its latest beat; good as long as place is lease
+  rv = 'has_revocation', -- 1: v:<id> exists, the task was asked to stop
 }
 local FIELDS = {}
 for field, name in pairs(NAMES) do FIELDS[name] = field end
@@ -38,7 +40,8 @@ local function new_record(task_id)
     fingerprint = false, head_bytes = 0, lease_ms = 30000, result_ttl_ms = 86400000, max_lost_leases = 3,
     max_attempts = false, initial_backoff_ms = 1000, max_backoff_ms = 300000, backoff_multiplier = 2, has_types = false,
     attempt = 0, failed_attempts = 0, lost_leases = 0, releases = 0, delivery_count = 0, lease_token = false,
-    ended_token = false, ended_state = false, waiters = false, expire_ms = false,
+    ended_token = false, ended_state = false, waiters = false, expire_ms = false, holder = false,
+    has_revocation = false,
     -- Of use in one call only: the index that holds it in Redis, its new score or whether it goes to the head of its
     -- queue, what is to be written, and what is to be told.
     id = task_id, index = false, until_ms = false, to_head = false, writes = false, removals = false, blobs = false,
@@ -48,6 +51,6 @@ end
 local DEFAULTS = new_record(false)
 local IS_TEXT = {
   state = true, place = true, queue = true, fingerprint = true, waiters = true, lease_token = true,
-  ended_token = true, ended_state = true,
+  ended_token = true, ended_state = true, holder = true,
 }
 local IS_DONE = {SUCCESS = true, FAILURE = true, REVOKED = true}

@@ -24,8 +24,11 @@ local function finish(task, state, outcome)
   if outcome then put(task, 'r', outcome) end
   if task.failed_attempts + task.lost_leases > 0 then put(task, 'f', false) end
   if task.has_types then put(task, 'n', false) end
+  if task.has_revocation then put(task, 'v', false) end
+  if task.place == 'ready' then leave_behind(task) end
   transition(task, {
     state = state, place = 'done', until_ms = expire_ms, expire_ms = expire_ms, has_types = false,
+    has_revocation = false,
   })
 end
 

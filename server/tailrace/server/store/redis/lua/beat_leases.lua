@@ -1,7 +1,8 @@
 -- Take signs of life: the first that is not waiting starts the attempt, every other extends the lease.
 -- KEYS, ARGV 1 to 3: see _prelude.lua. Then for each: id, lease token (12 bytes), is_waiting ("1" or "0").
--- Returns {expiries, changes}; an expiry is ms since the epoch, nil where the token is not the current one.
-local expiries = {}
+-- Returns {leases, changes}; for each lease, one after the other, its expiry (ms since the epoch) and the failure of a
+--   revocation that was asked for, or nil; two nils where the token is not the current one.
+local leases = {}
 for i = 4, #ARGV, 3 do
   local task = find(ARGV[i])
   local is_held = holds(task, ARGV[i + 1])
@@ -12,7 +13,9 @@ for i = 4, #ARGV, 3 do
   elseif is_held then
     start(task)
   end
-  expiries[#expiries + 1] = is_held and task.until_ms
+  if is_held and task.holder ~= REPLICA then transition(task, {holder = REPLICA}) end
+  leases[#leases + 1] = is_held and task.until_ms
+  leases[#leases + 1] = is_held and revocation_of(task) or false
 end
 commit()
-return {expiries, change_lines()}
+return {leases, change_lines()}

@@ -20,6 +20,7 @@ local function deliver(task)
   local token = struct.pack('>I4', delivery_count) .. ARGV[first_nonce + #taken]
   transition(task, {
     place = 'lease', until_ms = NOW + DELIVERY_LEASE_MS, delivery_count = delivery_count, lease_token = token,
+    holder = REPLICA,
   })
   if start_now then start(task) end
   taken[#taken + 1] = task
@@ -32,7 +33,8 @@ local function deliver(task)
   deliveries[#deliveries + 1] = outcome_payload(task)
 end
 
--- Deliver from one ready list; an entry whose record says that it is not ready there is passed over, and removed.
+-- Deliver from one ready list; an entry that was left behind, or whose record says that it is not ready there, is passed
+-- over, and removed.
 local function draw(queue, level)
   local list, used = list_key(queue, level), 0
   repeat
@@ -40,7 +42,7 @@ local function draw(queue, level)
     for _, task_id in ipairs(ids) do
       if is_enough() then break end
       used, looked_at = used + 1, looked_at + 1
-      local task = find(task_id)
+      local task = not was_left(task_id, queue, level) and find(task_id)
       if task and task.place == 'ready' and task.queue == queue and task.priority == level then deliver(task) end
     end
   until #ids == 0 or is_enough()
@@ -56,6 +58,6 @@ end
 commit()
 local is_drained = 1
 for i = 7, 6 + queue_count do
-  if masks[ARGV[i]] ~= 0 then is_drained = 0 end
+  if ready_of(ARGV[i]) > 0 then is_drained = 0 end
 end
 return {deliveries, is_drained}

@@ -16,7 +16,14 @@ for _, task_id in ipairs(ids) do
   local task = find(task_id)
   if task and task.place == 'lease' then
     reaped = reaped + 1
-    if task.state == 'STARTED' then count_lost_lease(task, failure, 0) else wait_until_due(task, 0, true, {}) end
+    tell_holder(task)
+    if task.has_revocation then
+      end_revoked(task)
+    elseif task.state == 'STARTED' then
+      count_lost_lease(task, failure, 0)
+    else
+      wait_until_due(task, 0, true, {})
+    end
   else
     table.insert(stale.lease, task_id)
   end

@@ -7,6 +7,7 @@ local failure = ARGV[4]
 local function release(task, delay_ms)
   local was_started = task.state == 'STARTED'
   transition(task, {releases = task.releases + 1, attempt = task.attempt - (was_started and 1 or 0)})
+  if task.has_revocation then return end_revoked(task) end
   if task.releases >= RELEASES_PER_LOST_LEASE then return count_lost_lease(task, failure, delay_ms) end
   local has_failed = task.failed_attempts + task.lost_leases > 0
   wait_until_due(task, delay_ms, true, {state = was_started and (has_failed and 'RETRY' or 'PENDING') or nil})

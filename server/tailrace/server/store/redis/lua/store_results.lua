@@ -4,7 +4,8 @@
 --   " is_non_retryable next_retry_delay_ms jitter", where "-" leaves the delay to the policy, and the policy that holds
 --   where the submitter gave none: " max_attempts initial_backoff_ms max_backoff_ms backoff_multiplier"
 -- Returns {outcomes, queues that got tasks}; an outcome is "stored", outcome_line and whether the result was kept (1 or
---   0), or "duplicate" and the state that the first one led to, or nil where the token is not the current one.
+--   0), or "overruled" where the task was asked to stop and ends REVOKED for that, or "duplicate" and the state that the
+--   first one led to, or nil where the token is not the current one.
 local JITTER_STEPS = 65535
 
 local function is_retryable_type(task, failure_type)
@@ -48,8 +49,16 @@ local function store(task, token, payload, failure_type, line)
   local state, has_payload, how = string.match(line, '^(%u+) ([01]) ?(.*)$')
   payload = has_payload == '1' and payload
   if task.state ~= 'STARTED' then start(task) end
-  if state == 'FAILURE' then fail(task, payload, failure_type, how) else finish(task, state, payload) end
+  local is_overruled = task.has_revocation and state ~= 'SUCCESS'
+  if is_overruled then
+    end_revoked(task)
+  elseif state == 'FAILURE' then
+    fail(task, payload, failure_type, how)
+  else
+    finish(task, state, payload)
+  end
   transition(task, {ended_token = token, ended_state = task.state})
+  if is_overruled then return 'overruled' end
   return 'stored ' .. outcome_line(task) .. (task.result_ttl_ms > 0 and ' 1' or ' 0')
 end
 
