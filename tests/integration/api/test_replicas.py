@@ -1,6 +1,7 @@
 """Two servers on one Redis: what one of them accepts, delivers or ends, the other one knows at once."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -8,7 +9,15 @@ from redis.asyncio import Redis
 
 from tailrace.server.dispatch import dispatcher as dispatcher_module
 from tailrace.v1 import task_pb2
-from tailrace.v1.task_service_pb2 import GetResultRequest, WaitForRequest, WaitForResponse, WaitTarget
+from tailrace.v1.task_service_pb2 import (
+    REVOKE_MODE_FORCE,
+    REVOKE_MODE_REQUEST,
+    GetResultRequest,
+    RevokeRequest,
+    WaitForRequest,
+    WaitForResponse,
+    WaitTarget,
+)
 from tests.integration.api.serving import CALL_S, Api, a_success, seconds, serving
 from tests.integration.api.work_peer import WorkPeer
 from tests.store.harness import SECOND_REPLICA_ID
@@ -95,3 +104,48 @@ async def test_worker_goes_on_with_its_leases_on_the_other(servers: tuple[Api, A
     assert again.session_id != welcome.session_id
     assert ack.state == task_pb2.TASK_STATE_SUCCESS
     await second.close()
+
+
+async def test_running_task_hears_within_a_second_that_the_other_server_was_asked_to_revoke_it(
+    servers: tuple[Api, Api],
+) -> None:
+    one, other = servers
+    await one.submit()
+    peer = WorkPeer(one)
+    await peer.hello()
+    (assignment,) = await peer.assigned()
+    await peer.start(assignment.lease)
+
+    for mode in (REVOKE_MODE_REQUEST, REVOKE_MODE_FORCE):
+        asked_at = time.monotonic()
+        await other.tasks.Revoke(RevokeRequest(task_ids=["task-1"], mode=mode, reason="why"), timeout=CALL_S)
+        (status,) = (await peer.expect("lease_statuses")).statuses
+        assert time.monotonic() - asked_at < 1.0
+        is_request = mode == REVOKE_MODE_REQUEST
+        assert (status.lease_token, status.held) == (assignment.lease.lease_token, is_request)
+        assert (status.revoke_requested, status.revoke_reason) == (is_request, "why" if is_request else "")
+
+    (ack,) = await peer.succeed(assignment.lease)
+    assert ack.error.reason == "LEASE_LOST"
+    assert (await one.state(), await other.state()) == ("REVOKED", "REVOKED")
+    await peer.close()
+
+
+async def test_worker_that_moved_to_the_other_server_is_told_there(servers: tuple[Api, Api]) -> None:
+    one, other = servers
+    await one.submit()
+    first = WorkPeer(one)
+    await first.hello()
+    (assignment,) = await first.assigned()
+    await first.start(assignment.lease)
+    first.break_off()
+    moved = WorkPeer(other)
+    await moved.hello(held=[assignment.lease])
+
+    asked_at = time.monotonic()
+    await one.tasks.Revoke(RevokeRequest(task_ids=["task-1"]), timeout=CALL_S)
+    (status,) = (await moved.expect("lease_statuses")).statuses
+
+    assert time.monotonic() - asked_at < 1.0
+    assert (status.held, status.revoke_requested) == (True, True)
+    await moved.close()

@@ -132,6 +132,9 @@ class ScriptedServer(TaskServiceServicer):
     def GetServerInfo(self, request: Any, context: Any) -> Any:  # noqa: N802
         raise NotImplementedError
 
+    def Revoke(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return self._play(request, context)
+
     def _play(self, request: Any, context: Context) -> Any:
         return self.call_scripts.pop(0)(request, context) if self.call_scripts else None
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tailrace.server.dispatch.session import WorkerSession
-from tailrace.server.store.base import Delivery
+from tailrace.server.store.base import Delivery, LeaseNews
 from tests.unit.server.messages import a_submit
 
 NOW_MS = 1_800_000_000_000
@@ -42,7 +42,20 @@ class Wakes:
         self.count += 1
 
 
-def a_session(*, max_outstanding: int = 10, queues: Sequence[str] = ("default",)) -> WorkerSession:
-    session = WorkerSession(session_id="s", worker_id="w", queues=tuple(queues), on_assigned=Wakes())
+def unheard(_: LeaseNews) -> None:
+    """Take news that a test has no part in."""
+
+
+def a_session(
+    *, max_outstanding: int = 10, queues: Sequence[str] = ("default",), told: list[LeaseNews] | None = None
+) -> WorkerSession:
+    """Make a session with credit; ``told`` takes the news that it passes on."""
+    session = WorkerSession(
+        session_id="s",
+        worker_id="w",
+        queues=tuple(queues),
+        on_assigned=Wakes(),
+        on_news=([] if told is None else told).append,
+    )
     session.set_max_outstanding(max_outstanding)
     return session

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.dispatch import dispatcher as dispatcher_module
 from tailrace.server.dispatch.dispatcher import Dispatcher, _shares
-from tailrace.server.store.base import Delivery, EpochBreak, Leased, LeaseRequest, QueueReady, TaskChanged
+from tailrace.server.store.base import (
+    Delivery,
+    EpochBreak,
+    Leased,
+    LeaseNews,
+    LeaseRequest,
+    QueueReady,
+    Revocation,
+    TaskChanged,
+)
 from tailrace.server.store.sqlite.store import SqliteStore
 from tests.store.builders import a_submission
 from tests.unit.server.deliveries import a_delivery
@@ -39,6 +48,12 @@ class Taker:
 
     def assign(self, deliveries: Sequence[Delivery]) -> None:
         self.got.extend(deliveries)
+
+    def hear(self, news: LeaseNews) -> bool:
+        held = [delivery for delivery in self.got if delivery.lease_token == news.lease_token]
+        for delivery in held:
+            self.got.remove(delivery)
+        return bool(held)
 
     def make_room(self, more: int) -> None:
         self._room += more
@@ -279,3 +294,17 @@ async def test_news_of_a_task_look_at_no_pool_so_that_they_cost_the_same_however
     assert looks == []
     dispatcher.apply(QueueReady("default"))
     assert looks == ["at all of them"]
+
+
+async def test_news_of_a_lost_lease_reach_who_holds_it_and_make_room_for_another_task(store: SqliteStore) -> None:
+    async with running_dispatcher(store) as dispatcher:
+        holder, bystander = Taker(1), Taker(1, "elsewhere")
+        dispatcher.join(bystander)
+        dispatcher.join(holder)
+        await submit(store, "task-1", "task-2")
+        await eventually_async(lambda: holder.task_ids == ["task-1"], "the first task is taken")
+
+        await store.revoke_tasks(0, [Revocation(task_id="task-1", failure=b"why")])
+
+        await eventually_async(lambda: holder.task_ids == ["task-2"], "the room is used again")
+        assert bystander.got == []

@@ -13,7 +13,7 @@ from tailrace.server.api.work_outbox import WorkOutbox
 from tailrace.server.dispatch.session import WorkerSession
 from tailrace.server.domain.errors import InvalidRequestError
 from tailrace.v1 import worker_service_pb2 as pb
-from tests.unit.server.deliveries import a_delivery, a_session
+from tests.unit.server.deliveries import a_delivery, a_session, unheard
 from tests.unit.server.messages import MIB, a_submit
 from tests.wait import eventually_async
 
@@ -253,7 +253,9 @@ async def test_nothing_to_say_for_a_while_is_an_empty_frame() -> None:
 
 async def test_assignment_wakes_the_writer() -> None:
     outbox = WorkOutbox()
-    session = WorkerSession(session_id="s", worker_id="w", queues=("default",), on_assigned=outbox.wake)
+    session = WorkerSession(
+        session_id="s", worker_id="w", queues=("default",), on_assigned=outbox.wake, on_news=unheard
+    )
     outbox.welcome(pb.Welcome(), session)
     await outbox.next_frame(LONG_S)
     writing = asyncio.create_task(outbox.next_frame(LONG_S))

@@ -1,7 +1,8 @@
 """The credit of one worker stream: what is on its way counts until the worker ends it, gives it back or loses it."""
 
 from tailrace.server.dispatch.session import WorkerSession
-from tests.unit.server.deliveries import Wakes, a_delivery, a_session, deliveries, key_of
+from tailrace.server.store.base import Delivery, LeaseNews
+from tests.unit.server.deliveries import Wakes, a_delivery, a_session, deliveries, key_of, unheard
 
 MIB = 1 << 20
 
@@ -11,7 +12,7 @@ def written(session: WorkerSession) -> list[str]:
 
 
 def test_worker_that_has_not_said_otherwise_takes_nothing() -> None:
-    session = WorkerSession(session_id="s", worker_id="w", queues=("default",), on_assigned=Wakes())
+    session = WorkerSession(session_id="s", worker_id="w", queues=("default",), on_assigned=Wakes(), on_news=unheard)
 
     assert session.room == 0
 
@@ -92,7 +93,7 @@ def test_session_closed_to_new_gives_up_what_was_not_written_and_keeps_what_was(
 
 def test_every_assignment_is_announced() -> None:
     wakes = Wakes()
-    session = WorkerSession(session_id="s", worker_id="w", queues=("default",), on_assigned=wakes)
+    session = WorkerSession(session_id="s", worker_id="w", queues=("default",), on_assigned=wakes, on_news=unheard)
 
     session.assign(deliveries(1))
     session.assign(deliveries(2, 3))
@@ -161,3 +162,50 @@ def test_payloads_taken_back_leave_room() -> None:
     session.take_back_unwritten()
 
     assert session.room == 100
+
+
+def news_of(delivery: Delivery, revocation: bytes | None = None) -> LeaseNews:
+    return LeaseNews(task_id=delivery.task_id, lease_token=delivery.lease_token, revocation=revocation)
+
+
+def test_news_of_a_lease_that_the_worker_holds_are_passed_on() -> None:
+    told: list[LeaseNews] = []
+    session = a_session(max_outstanding=2, told=told)
+    session.assign(deliveries(1, 2))
+    written(session)
+    to_stop, lost = news_of(a_delivery(1), b"stop"), news_of(a_delivery(2))
+
+    assert (session.hear(to_stop), session.hear(lost)) == (True, True)
+
+    assert told == [to_stop, lost]
+    assert session.room == 1
+
+
+def test_news_of_other_leases_are_none_of_its_business() -> None:
+    told: list[LeaseNews] = []
+    session = a_session(told=told)
+    session.assign([a_delivery(1)])
+
+    heard = session.hear(LeaseNews(task_id="task-1", lease_token=b"another", revocation=None))
+
+    assert (heard, told, session.holds_nothing) == (False, [], False)
+
+
+def test_delivery_that_is_lost_before_it_was_written_is_never_written() -> None:
+    told: list[LeaseNews] = []
+    session = a_session(max_outstanding=2, told=told)
+    session.assign(deliveries(1, 2))
+
+    assert session.hear(news_of(a_delivery(1)))
+
+    assert (written(session), told, session.room) == (["task-2"], [], 1)
+
+
+def test_lease_that_is_lost_is_news_once() -> None:
+    told: list[LeaseNews] = []
+    session = a_session(told=told)
+    session.assign([a_delivery(1)])
+    written(session)
+
+    assert [session.hear(news_of(a_delivery(1))) for _ in range(2)] == [True, False]
+    assert len(told) == 1

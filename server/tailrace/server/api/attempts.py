@@ -73,6 +73,7 @@ def _lease_status(ref: tuple[str, bytes], outcome: LeaseHeld | TailraceError) ->
     if isinstance(outcome, LeaseHeld):
         status.held = True
         status.expire_time.CopyFrom(render.timestamp(outcome.expire_ms))
+        render.fill_revocation(status, outcome.revocation)
     elif not isinstance(outcome, LeaseLostError):
         status.error.CopyFrom(render.item_error(outcome))
     return status

@@ -10,6 +10,7 @@ from tailrace.server.domain.errors import LimitExceededError
 from tailrace.server.domain.limits import (
     MAX_ATTRIBUTES,
     MAX_ATTRIBUTES_BYTES,
+    MAX_BATCH_BYTES,
     MAX_CONTENT_ENCODING_BYTES,
     MAX_CONTENT_TYPE_BYTES,
 )
@@ -103,6 +104,16 @@ def check_count(field: str, items: Sized, *, limit: int, minimum: int = 0) -> No
         raise invalid(field, "is required")
     if len(items) > limit:
         raise LimitExceededError(field, limit=limit, actual=len(items))
+
+
+def check_size(field: str, size_bytes: int, *, limit: int = MAX_BATCH_BYTES) -> None:
+    """Check the size of a whole batch.
+
+    Raises:
+        LimitExceededError: It is over the limit.
+    """
+    if size_bytes > limit:
+        raise LimitExceededError(field, limit=limit, actual=size_bytes)
 
 
 def _seconds(value_ms: int) -> str:

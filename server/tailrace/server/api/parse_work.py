@@ -13,6 +13,7 @@ from tailrace.server.api.parse_fields import (
 )
 from tailrace.server.api.parse_task import parse_retry_policy
 from tailrace.server.api.violations import Violations, invalid
+from tailrace.server.coordinator.failures import revoked
 from tailrace.server.domain import limits
 from tailrace.server.domain.errors import LeaseLostError, LimitExceededError
 from tailrace.server.domain.lease import AttemptEnd
@@ -104,7 +105,8 @@ def parse_attempt_result(result: worker_service_pb2.AttemptResult, *, max_payloa
     if outcome == "failure":
         return _parse_failed(result, path)
     if outcome == "revoked":
-        return _end(result, TaskState.REVOKED, failure=_revoked(result.revoked.message).SerializeToString())
+        message = _cut(result.revoked.message, limits.MAX_FAILURE_MESSAGE_BYTES)
+        return _end(result, TaskState.REVOKED, failure=revoked(message))
     return _parse_succeeded(result, max_payload_bytes, path)
 
 
@@ -179,15 +181,6 @@ def _end(
         next_retry_delay_ms=next_retry_delay_ms,
         default_retry_policy=policy,
         jitter=random.randint(0, JITTER_STEPS),
-    )
-
-
-def _revoked(message: str) -> task_pb2.Failure:
-    return task_pb2.Failure(
-        kind=task_pb2.FAILURE_KIND_REVOKED,
-        type="Revoked",
-        message=_cut(message, limits.MAX_FAILURE_MESSAGE_BYTES),
-        source="tailrace-server",
     )
 
 

@@ -6,11 +6,12 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from tailrace.server.api.status import code_and_reason, message_of
+from tailrace.server.coordinator.failures import reason_of
 from tailrace.server.domain.errors import TailraceError
 from tailrace.server.domain.lease import DELIVERY_LEASE_MS
 from tailrace.server.domain.limits import MAX_ECHO_BYTES
 from tailrace.server.domain.task import Place, TaskSnapshot, TaskState
-from tailrace.server.store.base import Delivery
+from tailrace.server.store.base import Delivery, LeaseNews
 from tailrace.v1 import task_pb2, task_service_pb2, worker_service_pb2
 
 STATES: Mapping[TaskState, "task_pb2.TaskState.ValueType"] = {
@@ -62,6 +63,22 @@ def assignment(delivery: Delivery, *, start_immediately: bool = False) -> worker
     if delivery.last_failure is not None:
         rendered.last_failure.ParseFromString(delivery.last_failure)
     return rendered
+
+
+def lease_news(news: LeaseNews) -> worker_service_pb2.LeaseStatus:
+    """Render what the holder of a lease is told without having asked."""
+    status = worker_service_pb2.LeaseStatus(
+        task_id=news.task_id, lease_token=news.lease_token, held=news.revocation is not None
+    )
+    fill_revocation(status, news.revocation)
+    return status
+
+
+def fill_revocation(status: worker_service_pb2.LeaseStatus, revocation: bytes | None) -> None:
+    """Say in a status whether the task is to stop, and why."""
+    if revocation is not None:
+        status.revoke_requested = True
+        status.revoke_reason = reason_of(revocation)
 
 
 def item_error(error: TailraceError) -> task_pb2.ItemError:

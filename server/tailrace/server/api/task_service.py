@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from tailrace.server.api import render
 from tailrace.server.api.handler import Context, OpenCalls
-from tailrace.server.api.parse_fields import TASK_ID, check_count, check_name, is_task_id, span_ms
+from tailrace.server.api.parse_fields import TASK_ID, check_count, check_name, check_size, is_task_id, span_ms
+from tailrace.server.api.parse_revoke import parse_revocations
 from tailrace.server.api.parse_task import parse_submission
 from tailrace.server.api.server_info import server_info
 from tailrace.server.api.violations import Violations, invalid
 from tailrace.server.api.wait_stream import WaitStream, parse_wait
 from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.domain import limits
-from tailrace.server.domain.errors import LimitExceededError, StoreUnavailableError, TailraceError, TaskNotFoundError
+from tailrace.server.domain.errors import StoreUnavailableError, TailraceError, TaskNotFoundError
 from tailrace.server.domain.ids import new_task_id
 from tailrace.server.domain.task import Submission, TaskSnapshot
 from tailrace.server.store.base import Submitted
@@ -98,6 +99,18 @@ class TaskService(TaskServiceServicer):
         wait = parse_wait(request)
         await WaitStream(wait, self._waiting, self._calls.draining, context.write).run()
 
+    async def Revoke(self, request: pb.RevokeRequest, context: Context) -> pb.RevokeResponse:
+        """Keep tasks from running, or ask them to stop, each by itself."""
+        revocations = parse_revocations(request)
+        outcomes = dict(
+            zip(
+                (revocation.task_id for revocation in revocations),
+                await self._coordinator.revoke(revocations),
+                strict=True,
+            )
+        )
+        return pb.RevokeResponse(items=[_revoke_item(task_id, outcomes) for task_id in request.task_ids])
+
     async def GetServerInfo(self, request: pb.GetServerInfoRequest, context: Context) -> pb.GetServerInfoResponse:
         """Tell version and limits."""
         return server_info(max_payload_bytes=self._max_payload_bytes)
@@ -156,16 +169,6 @@ class TaskService(TaskServiceServicer):
         return await self._read_one(request.task_id)
 
 
-def check_size(field: str, size_bytes: int, *, limit: int = limits.MAX_BATCH_BYTES) -> None:
-    """Check the size of a whole batch.
-
-    Raises:
-        LimitExceededError: It is over the limit.
-    """
-    if size_bytes > limit:
-        raise LimitExceededError(field, limit=limit, actual=size_bytes)
-
-
 def _submit_response(outcome: Submitted) -> pb.SubmitResponse:
     return pb.SubmitResponse(task=render.task_result(outcome.snapshot), created=outcome.is_created)
 
@@ -183,3 +186,10 @@ def _result_item(task_id: str, outcome: TaskSnapshot | TailraceError) -> pb.Batc
     else:
         item.error.CopyFrom(render.item_error(outcome))
     return item
+
+
+def _revoke_item(task_id: str, outcomes: Mapping[str, TaskSnapshot | TailraceError]) -> pb.RevokeResponse.Item:
+    outcome = outcomes[task_id] if task_id in outcomes else invalid("task_ids", f"must match {TASK_ID.pattern}")
+    if isinstance(outcome, TailraceError):
+        return pb.RevokeResponse.Item(task_id=render.echo(task_id), error=render.item_error(outcome))
+    return pb.RevokeResponse.Item(task_id=task_id, task=render.task_result(outcome))

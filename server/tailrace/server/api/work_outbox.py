@@ -45,6 +45,11 @@ class WorkOutbox:
         self._is_keepalive_due = not self._statuses
         self.wake()
 
+    def news(self, status: pb.LeaseStatus) -> None:
+        """Say what became of a lease without having been asked."""
+        self._statuses.append(status)
+        self.wake()
+
     def acks(self, acks: Iterable[pb.AttemptResultAck]) -> None:
         """Answer results."""
         self._acks.extend(acks)

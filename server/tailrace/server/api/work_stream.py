@@ -24,6 +24,7 @@ from tailrace.server.dispatch.dispatcher import Dispatcher, give_back
 from tailrace.server.dispatch.session import WorkerSession
 from tailrace.server.domain import limits
 from tailrace.server.domain.errors import ProtocolUnsupportedError, StoreUnavailableError
+from tailrace.server.store.base import LeaseNews
 from tailrace.v1 import task_pb2
 from tailrace.v1 import worker_service_pb2 as pb
 
@@ -111,6 +112,7 @@ class WorkStream:
             worker_id=hello.worker.worker_id,
             queues=tuple(hello.worker.queues),
             on_assigned=self._outbox.wake,
+            on_news=lambda news: self._tell(session, news),
         )
         session.set_max_outstanding(hello.flow_control.max_outstanding_tasks)
         for status in statuses:
@@ -161,6 +163,13 @@ class WorkStream:
             writer.cancel()
             logger.info("worker_disconnected", worker_id=session.worker_id, session_id=session.session_id)
             await give_back(self._coordinator, unwritten)
+
+    def _tell(self, session: WorkerSession, news: LeaseNews) -> None:
+        """Pass on news of a lease; the last one that a worker waits for on its way out may end by them."""
+        self._outbox.news(render.lease_news(news))
+        if self._is_worker_draining and session.holds_nothing:
+            self._outbox.drained()
+            self.end()
 
     async def _write_frames(self, session: WorkerSession) -> None:
         while (frame := await self._outbox.next_frame(limits.KEEPALIVE_S)) is not None:

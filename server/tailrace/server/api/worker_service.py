@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from tailrace.server.api import render
 from tailrace.server.api.attempts import Attempts
 from tailrace.server.api.handler import Context, OpenCalls
-from tailrace.server.api.parse_fields import check_count, span_ms
+from tailrace.server.api.parse_fields import check_count, check_size, span_ms
 from tailrace.server.api.parse_work import check_worker, check_worker_id, parse_attempt_result, parse_release_delay
-from tailrace.server.api.task_service import check_size
 from tailrace.server.api.violations import Violations, invalid
 from tailrace.server.api.work_stream import WorkStream, WorkStreams
 from tailrace.server.coordinator.coordinator import Coordinator
@@ -17,7 +16,7 @@ from tailrace.server.dispatch.dispatcher import Dispatcher, give_back
 from tailrace.server.dispatch.session import count_that_fits
 from tailrace.server.domain import limits
 from tailrace.server.domain.errors import LimitExceededError, TailraceError
-from tailrace.server.store.base import Delivery
+from tailrace.server.store.base import Delivery, LeaseNews
 from tailrace.v1 import worker_service_pb2 as pb
 from tailrace.v1.worker_service_pb2_grpc import WorkerServiceServicer
 
@@ -163,3 +162,7 @@ class _LeaseCall:
         """Take tasks; the call then answers."""
         self.deliveries = deliveries
         self.arrived.set()
+
+    def hear(self, news: LeaseNews) -> bool:
+        """Hold nothing: the worker hears of its leases when it beats them."""
+        return False

@@ -16,7 +16,7 @@ import structlog
 from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.domain.errors import TailraceError
 from tailrace.server.domain.lease import DELIVERY_LEASE_MS
-from tailrace.server.store.base import MAX_ITEMS, Change, Delivery, EpochBreak, Release, TaskChanged
+from tailrace.server.store.base import MAX_ITEMS, Change, Delivery, EpochBreak, LeaseNews, Release, TaskChanged
 
 LOOK_AGAIN_S = 1.0
 STORE_BACKOFF_S = 0.5
@@ -43,6 +43,9 @@ class Consumer(Protocol):
 
     def assign(self, deliveries: Sequence[Delivery]) -> None:
         """Take tasks, at most ``room`` of them; never waits."""
+
+    def hear(self, news: LeaseNews) -> bool:
+        """Take news of a lease; tells whether it is this consumer's. Never waits."""
 
 
 class _Pool:
@@ -180,9 +183,19 @@ class Dispatcher:
         # Most news are of tasks: those must not cost more the more pools there are.
         if isinstance(change, TaskChanged):
             return
+        if isinstance(change, LeaseNews):
+            self._pass_on(change)
+            return
         for pool in self._pools.values():
             if isinstance(change, EpochBreak) or change.queue in pool.queues:
                 pool.wake(is_ready=True)
+
+    def _pass_on(self, news: LeaseNews) -> None:
+        """Tell whoever holds the lease, and draw again if that made room."""
+        for pool in self._pools.values():
+            if any(consumer.hear(news) for consumer in pool.consumers):
+                pool.wake(is_ready=False)
+                return
 
 
 async def give_back(coordinator: Coordinator, deliveries: Sequence[Delivery]) -> None:

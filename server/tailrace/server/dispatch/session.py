@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from tailrace.server.store.base import Delivery
+from tailrace.server.store.base import Delivery, LeaseNews
 
 MAX_UNWRITTEN_BYTES = 4 << 20
 """Payloads kept for a worker that reads more slowly than tasks come; beyond it they stay in the store."""
@@ -21,12 +21,19 @@ class WorkerSession:
     start_immediately = False
 
     def __init__(
-        self, *, session_id: str, worker_id: str, queues: tuple[str, ...], on_assigned: Callable[[], None]
+        self,
+        *,
+        session_id: str,
+        worker_id: str,
+        queues: tuple[str, ...],
+        on_assigned: Callable[[], None],
+        on_news: Callable[[LeaseNews], None],
     ) -> None:
         self.session_id = session_id
         self.worker_id = worker_id
         self.queues = queues
         self._on_assigned = on_assigned
+        self._on_news = on_news
         self._max_outstanding = 0
         self._is_closed_to_new = False
         self._outstanding: set[LeaseKey] = set()
@@ -82,6 +89,30 @@ class WorkerSession:
     def settle(self, key: LeaseKey) -> None:
         """Return the credit of a lease that ended, was given back or is lost; unknown ones are ignored."""
         self._outstanding.discard(key)
+
+    def hear(self, news: LeaseNews) -> bool:
+        """Take news of a lease and pass them on, if it is this worker's; a lost one returns its credit.
+
+        Returns whether it is.
+        """
+        key = (news.task_id, news.lease_token)
+        if key not in self._outstanding:
+            return False
+        if news.revocation is not None:
+            self._on_news(news)
+            return True
+        self.settle(key)
+        if not self._take_off(key):
+            self._on_news(news)
+        return True
+
+    def _take_off(self, key: LeaseKey) -> bool:
+        """Drop a delivery that was not written yet: the worker need never hear of it."""
+        remaining = [delivery for delivery in self._unwritten if (delivery.task_id, delivery.lease_token) != key]
+        was_unwritten = len(remaining) < len(self._unwritten)
+        self._unwritten = remaining
+        self._unwritten_bytes = sum(map(_payload_bytes, remaining))
+        return was_unwritten
 
 
 def count_that_fits(deliveries: Sequence[Delivery], max_bytes: int) -> int:

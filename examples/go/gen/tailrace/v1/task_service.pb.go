@@ -136,6 +136,61 @@ func (WaitEndReason) EnumDescriptor() ([]byte, []int) {
 	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{1}
 }
 
+// How hard to revoke.
+type RevokeMode int32
+
+const (
+	// REQUEST.
+	RevokeMode_REVOKE_MODE_UNSPECIFIED RevokeMode = 0
+	// Waiting and merely delivered tasks end at once; a started one is asked to
+	// stop and may still succeed. However else it ends, it ends in REVOKED.
+	RevokeMode_REVOKE_MODE_REQUEST RevokeMode = 1
+	// Started ones end at once too: the lease is fenced off and a late result is
+	// refused.
+	RevokeMode_REVOKE_MODE_FORCE RevokeMode = 2
+)
+
+// Enum value maps for RevokeMode.
+var (
+	RevokeMode_name = map[int32]string{
+		0: "REVOKE_MODE_UNSPECIFIED",
+		1: "REVOKE_MODE_REQUEST",
+		2: "REVOKE_MODE_FORCE",
+	}
+	RevokeMode_value = map[string]int32{
+		"REVOKE_MODE_UNSPECIFIED": 0,
+		"REVOKE_MODE_REQUEST":     1,
+		"REVOKE_MODE_FORCE":       2,
+	}
+)
+
+func (x RevokeMode) Enum() *RevokeMode {
+	p := new(RevokeMode)
+	*p = x
+	return p
+}
+
+func (x RevokeMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RevokeMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_tailrace_v1_task_service_proto_enumTypes[2].Descriptor()
+}
+
+func (RevokeMode) Type() protoreflect.EnumType {
+	return &file_tailrace_v1_task_service_proto_enumTypes[2]
+}
+
+func (x RevokeMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RevokeMode.Descriptor instead.
+func (RevokeMode) EnumDescriptor() ([]byte, []int) {
+	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{2}
+}
+
 // One task to accept.
 type SubmitRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -890,6 +945,117 @@ func (x *WaitForResponse) GetEndReason() WaitEndReason {
 	return WaitEndReason_WAIT_END_REASON_UNSPECIFIED
 }
 
+// Which tasks to revoke, and how.
+type RevokeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. At most 1000.
+	TaskIds []string `protobuf:"bytes,1,rep,name=task_ids,json=taskIds,proto3" json:"task_ids,omitempty"`
+	// Optional. REQUEST when left out.
+	Mode RevokeMode `protobuf:"varint,3,opt,name=mode,proto3,enum=tailrace.v1.RevokeMode" json:"mode,omitempty"`
+	// Optional. Shown in Failure.message and LeaseStatus.revoke_reason. At most
+	// 1 KiB. Of a started task that is asked twice to stop, the first one stays.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"` // 2 is kept free for a group.
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeRequest) Reset() {
+	*x = RevokeRequest{}
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeRequest) ProtoMessage() {}
+
+func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeRequest.ProtoReflect.Descriptor instead.
+func (*RevokeRequest) Descriptor() ([]byte, []int) {
+	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RevokeRequest) GetTaskIds() []string {
+	if x != nil {
+		return x.TaskIds
+	}
+	return nil
+}
+
+func (x *RevokeRequest) GetMode() RevokeMode {
+	if x != nil {
+		return x.Mode
+	}
+	return RevokeMode_REVOKE_MODE_UNSPECIFIED
+}
+
+func (x *RevokeRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// What became of them.
+type RevokeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One per id, in order.
+	Items         []*RevokeResponse_Item `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeResponse) Reset() {
+	*x = RevokeResponse{}
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeResponse) ProtoMessage() {}
+
+func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeResponse.ProtoReflect.Descriptor instead.
+func (*RevokeResponse) Descriptor() ([]byte, []int) {
+	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RevokeResponse) GetItems() []*RevokeResponse_Item {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
 // Nothing to say.
 type GetServerInfoRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -899,7 +1065,7 @@ type GetServerInfoRequest struct {
 
 func (x *GetServerInfoRequest) Reset() {
 	*x = GetServerInfoRequest{}
-	mi := &file_tailrace_v1_task_service_proto_msgTypes[12]
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -911,7 +1077,7 @@ func (x *GetServerInfoRequest) String() string {
 func (*GetServerInfoRequest) ProtoMessage() {}
 
 func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tailrace_v1_task_service_proto_msgTypes[12]
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -924,7 +1090,7 @@ func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetServerInfoRequest) Descriptor() ([]byte, []int) {
-	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{12}
+	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{14}
 }
 
 // What this server is and takes.
@@ -964,7 +1130,7 @@ type GetServerInfoResponse struct {
 
 func (x *GetServerInfoResponse) Reset() {
 	*x = GetServerInfoResponse{}
-	mi := &file_tailrace_v1_task_service_proto_msgTypes[13]
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -976,7 +1142,7 @@ func (x *GetServerInfoResponse) String() string {
 func (*GetServerInfoResponse) ProtoMessage() {}
 
 func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tailrace_v1_task_service_proto_msgTypes[13]
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -989,7 +1155,7 @@ func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoResponse.ProtoReflect.Descriptor instead.
 func (*GetServerInfoResponse) Descriptor() ([]byte, []int) {
-	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{13}
+	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetServerInfoResponse) GetServerVersion() string {
@@ -1108,7 +1274,7 @@ type BatchGetResultsResponse_Item struct {
 
 func (x *BatchGetResultsResponse_Item) Reset() {
 	*x = BatchGetResultsResponse_Item{}
-	mi := &file_tailrace_v1_task_service_proto_msgTypes[14]
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1120,7 +1286,7 @@ func (x *BatchGetResultsResponse_Item) String() string {
 func (*BatchGetResultsResponse_Item) ProtoMessage() {}
 
 func (x *BatchGetResultsResponse_Item) ProtoReflect() protoreflect.Message {
-	mi := &file_tailrace_v1_task_service_proto_msgTypes[14]
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1186,6 +1352,104 @@ func (*BatchGetResultsResponse_Item_Task) isBatchGetResultsResponse_Item_Outcome
 
 func (*BatchGetResultsResponse_Item_Error) isBatchGetResultsResponse_Item_Outcome() {}
 
+// One task.
+type RevokeResponse_Item struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As asked for.
+	TaskId string `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	// Found or not.
+	//
+	// Types that are valid to be assigned to Outcome:
+	//
+	//	*RevokeResponse_Item_Task
+	//	*RevokeResponse_Item_Error
+	Outcome       isRevokeResponse_Item_Outcome `protobuf_oneof:"outcome"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeResponse_Item) Reset() {
+	*x = RevokeResponse_Item{}
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeResponse_Item) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeResponse_Item) ProtoMessage() {}
+
+func (x *RevokeResponse_Item) ProtoReflect() protoreflect.Message {
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeResponse_Item.ProtoReflect.Descriptor instead.
+func (*RevokeResponse_Item) Descriptor() ([]byte, []int) {
+	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{13, 0}
+}
+
+func (x *RevokeResponse_Item) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
+func (x *RevokeResponse_Item) GetOutcome() isRevokeResponse_Item_Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
+func (x *RevokeResponse_Item) GetTask() *TaskResult {
+	if x != nil {
+		if x, ok := x.Outcome.(*RevokeResponse_Item_Task); ok {
+			return x.Task
+		}
+	}
+	return nil
+}
+
+func (x *RevokeResponse_Item) GetError() *ItemError {
+	if x != nil {
+		if x, ok := x.Outcome.(*RevokeResponse_Item_Error); ok {
+			return x.Error
+		}
+	}
+	return nil
+}
+
+type isRevokeResponse_Item_Outcome interface {
+	isRevokeResponse_Item_Outcome()
+}
+
+type RevokeResponse_Item_Task struct {
+	// As it is now, without result and failures. STARTED when it was asked to
+	// stop. An already terminal task is not an error.
+	Task *TaskResult `protobuf:"bytes,2,opt,name=task,proto3,oneof"`
+}
+
+type RevokeResponse_Item_Error struct {
+	// Not found, or the id is malformed; with UNAVAILABLE, perhaps revoked
+	// all the same: repeat it.
+	Error *ItemError `protobuf:"bytes,3,opt,name=error,proto3,oneof"`
+}
+
+func (*RevokeResponse_Item_Task) isRevokeResponse_Item_Outcome() {}
+
+func (*RevokeResponse_Item_Error) isRevokeResponse_Item_Outcome() {}
+
 var File_tailrace_v1_task_service_proto protoreflect.FileDescriptor
 
 const file_tailrace_v1_task_service_proto_rawDesc = "" +
@@ -1240,7 +1504,18 @@ const file_tailrace_v1_task_service_proto_rawDesc = "" +
 	"\x12not_found_task_ids\x18\x02 \x03(\tR\x0fnotFoundTaskIds\x12+\n" +
 	"\x11snapshot_complete\x18\x03 \x01(\bR\x10snapshotComplete\x129\n" +
 	"\n" +
-	"end_reason\x18\x04 \x01(\x0e2\x1a.tailrace.v1.WaitEndReasonR\tendReason\"\x16\n" +
+	"end_reason\x18\x04 \x01(\x0e2\x1a.tailrace.v1.WaitEndReasonR\tendReason\"o\n" +
+	"\rRevokeRequest\x12\x19\n" +
+	"\btask_ids\x18\x01 \x03(\tR\ataskIds\x12+\n" +
+	"\x04mode\x18\x03 \x01(\x0e2\x17.tailrace.v1.RevokeModeR\x04mode\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xd4\x01\n" +
+	"\x0eRevokeResponse\x126\n" +
+	"\x05items\x18\x01 \x03(\v2 .tailrace.v1.RevokeResponse.ItemR\x05items\x1a\x89\x01\n" +
+	"\x04Item\x12\x17\n" +
+	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12-\n" +
+	"\x04task\x18\x02 \x01(\v2\x17.tailrace.v1.TaskResultH\x00R\x04task\x12.\n" +
+	"\x05error\x18\x03 \x01(\v2\x16.tailrace.v1.ItemErrorH\x00R\x05errorB\t\n" +
+	"\aoutcome\"\x16\n" +
 	"\x14GetServerInfoRequest\"\x92\x06\n" +
 	"\x15GetServerInfoResponse\x12%\n" +
 	"\x0eserver_version\x18\x01 \x01(\tR\rserverVersion\x120\n" +
@@ -1267,13 +1542,19 @@ const file_tailrace_v1_task_service_proto_rawDesc = "" +
 	"\x1bWAIT_END_REASON_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19WAIT_END_REASON_SATISFIED\x10\x01\x12\x1b\n" +
 	"\x17WAIT_END_REASON_TIMEOUT\x10\x02\x12\x1d\n" +
-	"\x19WAIT_END_REASON_RECONNECT\x10\x032\xec\x03\n" +
+	"\x19WAIT_END_REASON_RECONNECT\x10\x03*Y\n" +
+	"\n" +
+	"RevokeMode\x12\x1b\n" +
+	"\x17REVOKE_MODE_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13REVOKE_MODE_REQUEST\x10\x01\x12\x15\n" +
+	"\x11REVOKE_MODE_FORCE\x10\x022\xaf\x04\n" +
 	"\vTaskService\x12A\n" +
 	"\x06Submit\x12\x1a.tailrace.v1.SubmitRequest\x1a\x1b.tailrace.v1.SubmitResponse\x12P\n" +
 	"\vBatchSubmit\x12\x1f.tailrace.v1.BatchSubmitRequest\x1a .tailrace.v1.BatchSubmitResponse\x12J\n" +
 	"\tGetResult\x12\x1d.tailrace.v1.GetResultRequest\x1a\x1e.tailrace.v1.GetResultResponse\x12\\\n" +
 	"\x0fBatchGetResults\x12#.tailrace.v1.BatchGetResultsRequest\x1a$.tailrace.v1.BatchGetResultsResponse\x12F\n" +
-	"\aWaitFor\x12\x1b.tailrace.v1.WaitForRequest\x1a\x1c.tailrace.v1.WaitForResponse0\x01\x12V\n" +
+	"\aWaitFor\x12\x1b.tailrace.v1.WaitForRequest\x1a\x1c.tailrace.v1.WaitForResponse0\x01\x12A\n" +
+	"\x06Revoke\x12\x1a.tailrace.v1.RevokeRequest\x1a\x1b.tailrace.v1.RevokeResponse\x12V\n" +
 	"\rGetServerInfo\x12!.tailrace.v1.GetServerInfoRequest\x1a\".tailrace.v1.GetServerInfoResponseB(Z&tailrace.dev/go/tailrace/v1;tailracev1b\x06proto3"
 
 var (
@@ -1288,71 +1569,81 @@ func file_tailrace_v1_task_service_proto_rawDescGZIP() []byte {
 	return file_tailrace_v1_task_service_proto_rawDescData
 }
 
-var file_tailrace_v1_task_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_tailrace_v1_task_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_tailrace_v1_task_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_tailrace_v1_task_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_tailrace_v1_task_service_proto_goTypes = []any{
 	(WaitCondition)(0),                   // 0: tailrace.v1.WaitCondition
 	(WaitEndReason)(0),                   // 1: tailrace.v1.WaitEndReason
-	(*SubmitRequest)(nil),                // 2: tailrace.v1.SubmitRequest
-	(*SubmitResponse)(nil),               // 3: tailrace.v1.SubmitResponse
-	(*SubmitItem)(nil),                   // 4: tailrace.v1.SubmitItem
-	(*BatchSubmitRequest)(nil),           // 5: tailrace.v1.BatchSubmitRequest
-	(*BatchSubmitResponse)(nil),          // 6: tailrace.v1.BatchSubmitResponse
-	(*GetResultRequest)(nil),             // 7: tailrace.v1.GetResultRequest
-	(*GetResultResponse)(nil),            // 8: tailrace.v1.GetResultResponse
-	(*BatchGetResultsRequest)(nil),       // 9: tailrace.v1.BatchGetResultsRequest
-	(*BatchGetResultsResponse)(nil),      // 10: tailrace.v1.BatchGetResultsResponse
-	(*WaitTarget)(nil),                   // 11: tailrace.v1.WaitTarget
-	(*WaitForRequest)(nil),               // 12: tailrace.v1.WaitForRequest
-	(*WaitForResponse)(nil),              // 13: tailrace.v1.WaitForResponse
-	(*GetServerInfoRequest)(nil),         // 14: tailrace.v1.GetServerInfoRequest
-	(*GetServerInfoResponse)(nil),        // 15: tailrace.v1.GetServerInfoResponse
-	(*BatchGetResultsResponse_Item)(nil), // 16: tailrace.v1.BatchGetResultsResponse.Item
-	(*TaskSpec)(nil),                     // 17: tailrace.v1.TaskSpec
-	(*TaskResult)(nil),                   // 18: tailrace.v1.TaskResult
-	(*ItemError)(nil),                    // 19: tailrace.v1.ItemError
-	(*durationpb.Duration)(nil),          // 20: google.protobuf.Duration
+	(RevokeMode)(0),                      // 2: tailrace.v1.RevokeMode
+	(*SubmitRequest)(nil),                // 3: tailrace.v1.SubmitRequest
+	(*SubmitResponse)(nil),               // 4: tailrace.v1.SubmitResponse
+	(*SubmitItem)(nil),                   // 5: tailrace.v1.SubmitItem
+	(*BatchSubmitRequest)(nil),           // 6: tailrace.v1.BatchSubmitRequest
+	(*BatchSubmitResponse)(nil),          // 7: tailrace.v1.BatchSubmitResponse
+	(*GetResultRequest)(nil),             // 8: tailrace.v1.GetResultRequest
+	(*GetResultResponse)(nil),            // 9: tailrace.v1.GetResultResponse
+	(*BatchGetResultsRequest)(nil),       // 10: tailrace.v1.BatchGetResultsRequest
+	(*BatchGetResultsResponse)(nil),      // 11: tailrace.v1.BatchGetResultsResponse
+	(*WaitTarget)(nil),                   // 12: tailrace.v1.WaitTarget
+	(*WaitForRequest)(nil),               // 13: tailrace.v1.WaitForRequest
+	(*WaitForResponse)(nil),              // 14: tailrace.v1.WaitForResponse
+	(*RevokeRequest)(nil),                // 15: tailrace.v1.RevokeRequest
+	(*RevokeResponse)(nil),               // 16: tailrace.v1.RevokeResponse
+	(*GetServerInfoRequest)(nil),         // 17: tailrace.v1.GetServerInfoRequest
+	(*GetServerInfoResponse)(nil),        // 18: tailrace.v1.GetServerInfoResponse
+	(*BatchGetResultsResponse_Item)(nil), // 19: tailrace.v1.BatchGetResultsResponse.Item
+	(*RevokeResponse_Item)(nil),          // 20: tailrace.v1.RevokeResponse.Item
+	(*TaskSpec)(nil),                     // 21: tailrace.v1.TaskSpec
+	(*TaskResult)(nil),                   // 22: tailrace.v1.TaskResult
+	(*ItemError)(nil),                    // 23: tailrace.v1.ItemError
+	(*durationpb.Duration)(nil),          // 24: google.protobuf.Duration
 }
 var file_tailrace_v1_task_service_proto_depIdxs = []int32{
-	17, // 0: tailrace.v1.SubmitRequest.spec:type_name -> tailrace.v1.TaskSpec
-	18, // 1: tailrace.v1.SubmitResponse.task:type_name -> tailrace.v1.TaskResult
-	3,  // 2: tailrace.v1.SubmitItem.submitted:type_name -> tailrace.v1.SubmitResponse
-	19, // 3: tailrace.v1.SubmitItem.error:type_name -> tailrace.v1.ItemError
-	2,  // 4: tailrace.v1.BatchSubmitRequest.requests:type_name -> tailrace.v1.SubmitRequest
-	4,  // 5: tailrace.v1.BatchSubmitResponse.items:type_name -> tailrace.v1.SubmitItem
-	20, // 6: tailrace.v1.GetResultRequest.wait_timeout:type_name -> google.protobuf.Duration
-	18, // 7: tailrace.v1.GetResultResponse.task:type_name -> tailrace.v1.TaskResult
-	16, // 8: tailrace.v1.BatchGetResultsResponse.items:type_name -> tailrace.v1.BatchGetResultsResponse.Item
-	11, // 9: tailrace.v1.WaitForRequest.targets:type_name -> tailrace.v1.WaitTarget
+	21, // 0: tailrace.v1.SubmitRequest.spec:type_name -> tailrace.v1.TaskSpec
+	22, // 1: tailrace.v1.SubmitResponse.task:type_name -> tailrace.v1.TaskResult
+	4,  // 2: tailrace.v1.SubmitItem.submitted:type_name -> tailrace.v1.SubmitResponse
+	23, // 3: tailrace.v1.SubmitItem.error:type_name -> tailrace.v1.ItemError
+	3,  // 4: tailrace.v1.BatchSubmitRequest.requests:type_name -> tailrace.v1.SubmitRequest
+	5,  // 5: tailrace.v1.BatchSubmitResponse.items:type_name -> tailrace.v1.SubmitItem
+	24, // 6: tailrace.v1.GetResultRequest.wait_timeout:type_name -> google.protobuf.Duration
+	22, // 7: tailrace.v1.GetResultResponse.task:type_name -> tailrace.v1.TaskResult
+	19, // 8: tailrace.v1.BatchGetResultsResponse.items:type_name -> tailrace.v1.BatchGetResultsResponse.Item
+	12, // 9: tailrace.v1.WaitForRequest.targets:type_name -> tailrace.v1.WaitTarget
 	0,  // 10: tailrace.v1.WaitForRequest.condition:type_name -> tailrace.v1.WaitCondition
-	20, // 11: tailrace.v1.WaitForRequest.wait_timeout:type_name -> google.protobuf.Duration
-	18, // 12: tailrace.v1.WaitForResponse.tasks:type_name -> tailrace.v1.TaskResult
+	24, // 11: tailrace.v1.WaitForRequest.wait_timeout:type_name -> google.protobuf.Duration
+	22, // 12: tailrace.v1.WaitForResponse.tasks:type_name -> tailrace.v1.TaskResult
 	1,  // 13: tailrace.v1.WaitForResponse.end_reason:type_name -> tailrace.v1.WaitEndReason
-	20, // 14: tailrace.v1.GetServerInfoResponse.max_wait_timeout:type_name -> google.protobuf.Duration
-	20, // 15: tailrace.v1.GetServerInfoResponse.max_stream_duration:type_name -> google.protobuf.Duration
-	20, // 16: tailrace.v1.GetServerInfoResponse.min_lease_duration:type_name -> google.protobuf.Duration
-	20, // 17: tailrace.v1.GetServerInfoResponse.max_lease_duration:type_name -> google.protobuf.Duration
-	20, // 18: tailrace.v1.GetServerInfoResponse.default_result_ttl:type_name -> google.protobuf.Duration
-	20, // 19: tailrace.v1.GetServerInfoResponse.max_result_ttl:type_name -> google.protobuf.Duration
-	18, // 20: tailrace.v1.BatchGetResultsResponse.Item.task:type_name -> tailrace.v1.TaskResult
-	19, // 21: tailrace.v1.BatchGetResultsResponse.Item.error:type_name -> tailrace.v1.ItemError
-	2,  // 22: tailrace.v1.TaskService.Submit:input_type -> tailrace.v1.SubmitRequest
-	5,  // 23: tailrace.v1.TaskService.BatchSubmit:input_type -> tailrace.v1.BatchSubmitRequest
-	7,  // 24: tailrace.v1.TaskService.GetResult:input_type -> tailrace.v1.GetResultRequest
-	9,  // 25: tailrace.v1.TaskService.BatchGetResults:input_type -> tailrace.v1.BatchGetResultsRequest
-	12, // 26: tailrace.v1.TaskService.WaitFor:input_type -> tailrace.v1.WaitForRequest
-	14, // 27: tailrace.v1.TaskService.GetServerInfo:input_type -> tailrace.v1.GetServerInfoRequest
-	3,  // 28: tailrace.v1.TaskService.Submit:output_type -> tailrace.v1.SubmitResponse
-	6,  // 29: tailrace.v1.TaskService.BatchSubmit:output_type -> tailrace.v1.BatchSubmitResponse
-	8,  // 30: tailrace.v1.TaskService.GetResult:output_type -> tailrace.v1.GetResultResponse
-	10, // 31: tailrace.v1.TaskService.BatchGetResults:output_type -> tailrace.v1.BatchGetResultsResponse
-	13, // 32: tailrace.v1.TaskService.WaitFor:output_type -> tailrace.v1.WaitForResponse
-	15, // 33: tailrace.v1.TaskService.GetServerInfo:output_type -> tailrace.v1.GetServerInfoResponse
-	28, // [28:34] is the sub-list for method output_type
-	22, // [22:28] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	2,  // 14: tailrace.v1.RevokeRequest.mode:type_name -> tailrace.v1.RevokeMode
+	20, // 15: tailrace.v1.RevokeResponse.items:type_name -> tailrace.v1.RevokeResponse.Item
+	24, // 16: tailrace.v1.GetServerInfoResponse.max_wait_timeout:type_name -> google.protobuf.Duration
+	24, // 17: tailrace.v1.GetServerInfoResponse.max_stream_duration:type_name -> google.protobuf.Duration
+	24, // 18: tailrace.v1.GetServerInfoResponse.min_lease_duration:type_name -> google.protobuf.Duration
+	24, // 19: tailrace.v1.GetServerInfoResponse.max_lease_duration:type_name -> google.protobuf.Duration
+	24, // 20: tailrace.v1.GetServerInfoResponse.default_result_ttl:type_name -> google.protobuf.Duration
+	24, // 21: tailrace.v1.GetServerInfoResponse.max_result_ttl:type_name -> google.protobuf.Duration
+	22, // 22: tailrace.v1.BatchGetResultsResponse.Item.task:type_name -> tailrace.v1.TaskResult
+	23, // 23: tailrace.v1.BatchGetResultsResponse.Item.error:type_name -> tailrace.v1.ItemError
+	22, // 24: tailrace.v1.RevokeResponse.Item.task:type_name -> tailrace.v1.TaskResult
+	23, // 25: tailrace.v1.RevokeResponse.Item.error:type_name -> tailrace.v1.ItemError
+	3,  // 26: tailrace.v1.TaskService.Submit:input_type -> tailrace.v1.SubmitRequest
+	6,  // 27: tailrace.v1.TaskService.BatchSubmit:input_type -> tailrace.v1.BatchSubmitRequest
+	8,  // 28: tailrace.v1.TaskService.GetResult:input_type -> tailrace.v1.GetResultRequest
+	10, // 29: tailrace.v1.TaskService.BatchGetResults:input_type -> tailrace.v1.BatchGetResultsRequest
+	13, // 30: tailrace.v1.TaskService.WaitFor:input_type -> tailrace.v1.WaitForRequest
+	15, // 31: tailrace.v1.TaskService.Revoke:input_type -> tailrace.v1.RevokeRequest
+	17, // 32: tailrace.v1.TaskService.GetServerInfo:input_type -> tailrace.v1.GetServerInfoRequest
+	4,  // 33: tailrace.v1.TaskService.Submit:output_type -> tailrace.v1.SubmitResponse
+	7,  // 34: tailrace.v1.TaskService.BatchSubmit:output_type -> tailrace.v1.BatchSubmitResponse
+	9,  // 35: tailrace.v1.TaskService.GetResult:output_type -> tailrace.v1.GetResultResponse
+	11, // 36: tailrace.v1.TaskService.BatchGetResults:output_type -> tailrace.v1.BatchGetResultsResponse
+	14, // 37: tailrace.v1.TaskService.WaitFor:output_type -> tailrace.v1.WaitForResponse
+	16, // 38: tailrace.v1.TaskService.Revoke:output_type -> tailrace.v1.RevokeResponse
+	18, // 39: tailrace.v1.TaskService.GetServerInfo:output_type -> tailrace.v1.GetServerInfoResponse
+	33, // [33:40] is the sub-list for method output_type
+	26, // [26:33] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_tailrace_v1_task_service_proto_init() }
@@ -1365,17 +1656,21 @@ func file_tailrace_v1_task_service_proto_init() {
 		(*SubmitItem_Submitted)(nil),
 		(*SubmitItem_Error)(nil),
 	}
-	file_tailrace_v1_task_service_proto_msgTypes[14].OneofWrappers = []any{
+	file_tailrace_v1_task_service_proto_msgTypes[16].OneofWrappers = []any{
 		(*BatchGetResultsResponse_Item_Task)(nil),
 		(*BatchGetResultsResponse_Item_Error)(nil),
+	}
+	file_tailrace_v1_task_service_proto_msgTypes[17].OneofWrappers = []any{
+		(*RevokeResponse_Item_Task)(nil),
+		(*RevokeResponse_Item_Error)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tailrace_v1_task_service_proto_rawDesc), len(file_tailrace_v1_task_service_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   15,
+			NumEnums:      3,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

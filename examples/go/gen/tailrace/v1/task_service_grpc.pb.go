@@ -24,6 +24,7 @@ const (
 	TaskService_GetResult_FullMethodName       = "/tailrace.v1.TaskService/GetResult"
 	TaskService_BatchGetResults_FullMethodName = "/tailrace.v1.TaskService/BatchGetResults"
 	TaskService_WaitFor_FullMethodName         = "/tailrace.v1.TaskService/WaitFor"
+	TaskService_Revoke_FullMethodName          = "/tailrace.v1.TaskService/Revoke"
 	TaskService_GetServerInfo_FullMethodName   = "/tailrace.v1.TaskService/GetServerInfo"
 )
 
@@ -46,6 +47,8 @@ type TaskServiceClient interface {
 	// Streams the current outcome of each target, then every change, until the
 	// condition holds.
 	WaitFor(ctx context.Context, in *WaitForRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WaitForResponse], error)
+	// Asks for tasks not to run, or to stop. Idempotent.
+	Revoke(ctx context.Context, in *RevokeRequest, opts ...grpc.CallOption) (*RevokeResponse, error)
 	// Version and limits.
 	GetServerInfo(ctx context.Context, in *GetServerInfoRequest, opts ...grpc.CallOption) (*GetServerInfoResponse, error)
 }
@@ -117,6 +120,16 @@ func (c *taskServiceClient) WaitFor(ctx context.Context, in *WaitForRequest, opt
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type TaskService_WaitForClient = grpc.ServerStreamingClient[WaitForResponse]
 
+func (c *taskServiceClient) Revoke(ctx context.Context, in *RevokeRequest, opts ...grpc.CallOption) (*RevokeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RevokeResponse)
+	err := c.cc.Invoke(ctx, TaskService_Revoke_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *taskServiceClient) GetServerInfo(ctx context.Context, in *GetServerInfoRequest, opts ...grpc.CallOption) (*GetServerInfoResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetServerInfoResponse)
@@ -146,6 +159,8 @@ type TaskServiceServer interface {
 	// Streams the current outcome of each target, then every change, until the
 	// condition holds.
 	WaitFor(*WaitForRequest, grpc.ServerStreamingServer[WaitForResponse]) error
+	// Asks for tasks not to run, or to stop. Idempotent.
+	Revoke(context.Context, *RevokeRequest) (*RevokeResponse, error)
 	// Version and limits.
 	GetServerInfo(context.Context, *GetServerInfoRequest) (*GetServerInfoResponse, error)
 	mustEmbedUnimplementedTaskServiceServer()
@@ -172,6 +187,9 @@ func (UnimplementedTaskServiceServer) BatchGetResults(context.Context, *BatchGet
 }
 func (UnimplementedTaskServiceServer) WaitFor(*WaitForRequest, grpc.ServerStreamingServer[WaitForResponse]) error {
 	return status.Error(codes.Unimplemented, "method WaitFor not implemented")
+}
+func (UnimplementedTaskServiceServer) Revoke(context.Context, *RevokeRequest) (*RevokeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Revoke not implemented")
 }
 func (UnimplementedTaskServiceServer) GetServerInfo(context.Context, *GetServerInfoRequest) (*GetServerInfoResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetServerInfo not implemented")
@@ -280,6 +298,24 @@ func _TaskService_WaitFor_Handler(srv interface{}, stream grpc.ServerStream) err
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type TaskService_WaitForServer = grpc.ServerStreamingServer[WaitForResponse]
 
+func _TaskService_Revoke_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TaskServiceServer).Revoke(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TaskService_Revoke_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TaskServiceServer).Revoke(ctx, req.(*RevokeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _TaskService_GetServerInfo_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetServerInfoRequest)
 	if err := dec(in); err != nil {
@@ -320,6 +356,10 @@ var TaskService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "BatchGetResults",
 			Handler:    _TaskService_BatchGetResults_Handler,
+		},
+		{
+			MethodName: "Revoke",
+			Handler:    _TaskService_Revoke_Handler,
 		},
 		{
 			MethodName: "GetServerInfo",

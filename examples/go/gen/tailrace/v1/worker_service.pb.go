@@ -516,10 +516,17 @@ type LeaseStatus struct {
 	// False: this worker no longer holds it. Stop, and send no result. Means
 	// nothing when error is set.
 	Held bool `protobuf:"varint,3,opt,name=held,proto3" json:"held,omitempty"`
-	// When it runs out unless it is extended.
+	// When it runs out unless it is extended. Left out of a status that answers
+	// no beat.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// Somebody asked for the task to stop: interrupt it, and end the attempt with
+	// AttemptResult.revoked. However it ends other than in success, the task ends
+	// in REVOKED. Every later status of the lease says so again.
+	RevokeRequested bool `protobuf:"varint,5,opt,name=revoke_requested,json=revokeRequested,proto3" json:"revoke_requested,omitempty"`
+	// Why, as whoever asked put it; may be empty.
+	RevokeReason string `protobuf:"bytes,6,opt,name=revoke_reason,json=revokeReason,proto3" json:"revoke_reason,omitempty"`
 	// Why the beat could not be judged; send it again.
-	Error         *ItemError `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"` // 5 and 6 are kept free for revocations.
+	Error         *ItemError `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -580,6 +587,20 @@ func (x *LeaseStatus) GetExpireTime() *timestamppb.Timestamp {
 		return x.ExpireTime
 	}
 	return nil
+}
+
+func (x *LeaseStatus) GetRevokeRequested() bool {
+	if x != nil {
+		return x.RevokeRequested
+	}
+	return false
+}
+
+func (x *LeaseStatus) GetRevokeReason() string {
+	if x != nil {
+		return x.RevokeReason
+	}
+	return ""
 }
 
 func (x *LeaseStatus) GetError() *ItemError {
@@ -885,7 +906,7 @@ type WorkResponse_ResultAcks struct {
 }
 
 type WorkResponse_LeaseStatuses struct {
-	// Answers to beats.
+	// Answers to beats, and news of leases as they happen.
 	LeaseStatuses *LeaseStatuses `protobuf:"bytes,4,opt,name=lease_statuses,json=leaseStatuses,proto3,oneof"`
 }
 
@@ -1408,7 +1429,8 @@ func (x *AttemptResultAcks) GetAcks() []*AttemptResultAck {
 // What the server knows of leases.
 type LeaseStatuses struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// One per beat, in order.
+	// One per beat, in the order of the beats; and one, unasked, for a lease that
+	// was lost or whose task is asked to stop.
 	Statuses      []*LeaseStatus `protobuf:"bytes,1,rep,name=statuses,proto3" json:"statuses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2302,14 +2324,16 @@ const file_tailrace_v1_worker_service_proto_rawDesc = "" +
 	"\tduplicate\x18\x05 \x01(\bR\tduplicate\"R\n" +
 	"\tLeaseBeat\x12+\n" +
 	"\x05lease\x18\x01 \x01(\v2\x15.tailrace.v1.LeaseRefR\x05lease\x12\x18\n" +
-	"\awaiting\x18\x03 \x01(\bR\awaiting\"\xc6\x01\n" +
+	"\awaiting\x18\x03 \x01(\bR\awaiting\"\x96\x02\n" +
 	"\vLeaseStatus\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x1f\n" +
 	"\vlease_token\x18\x02 \x01(\fR\n" +
 	"leaseToken\x12\x12\n" +
 	"\x04held\x18\x03 \x01(\bR\x04held\x12;\n" +
 	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\x12,\n" +
+	"expireTime\x12)\n" +
+	"\x10revoke_requested\x18\x05 \x01(\bR\x0frevokeRequested\x12#\n" +
+	"\rrevoke_reason\x18\x06 \x01(\tR\frevokeReason\x12,\n" +
 	"\x05error\x18\a \x01(\v2\x16.tailrace.v1.ItemErrorR\x05error\"\xd1\x02\n" +
 	"\vWorkRequest\x12*\n" +
 	"\x05hello\x18\x01 \x01(\v2\x12.tailrace.v1.HelloH\x00R\x05hello\x12=\n" +

@@ -77,6 +77,38 @@ WAIT_END_REASON_RECONNECT: WaitEndReason.ValueType  # 3
 """The server wants the stream elsewhere. Call again with the revisions seen."""
 Global___WaitEndReason: _TypeAlias = WaitEndReason  # noqa: Y015
 
+class _RevokeMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RevokeModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RevokeMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REVOKE_MODE_UNSPECIFIED: _RevokeMode.ValueType  # 0
+    """REQUEST."""
+    REVOKE_MODE_REQUEST: _RevokeMode.ValueType  # 1
+    """Waiting and merely delivered tasks end at once; a started one is asked to
+    stop and may still succeed. However else it ends, it ends in REVOKED.
+    """
+    REVOKE_MODE_FORCE: _RevokeMode.ValueType  # 2
+    """Started ones end at once too: the lease is fenced off and a late result is
+    refused.
+    """
+
+class RevokeMode(_RevokeMode, metaclass=_RevokeModeEnumTypeWrapper):
+    """How hard to revoke."""
+
+REVOKE_MODE_UNSPECIFIED: RevokeMode.ValueType  # 0
+"""REQUEST."""
+REVOKE_MODE_REQUEST: RevokeMode.ValueType  # 1
+"""Waiting and merely delivered tasks end at once; a started one is asked to
+stop and may still succeed. However else it ends, it ends in REVOKED.
+"""
+REVOKE_MODE_FORCE: RevokeMode.ValueType  # 2
+"""Started ones end at once too: the lease is fenced off and a late result is
+refused.
+"""
+Global___RevokeMode: _TypeAlias = RevokeMode  # noqa: Y015
+
 @_typing.final
 class SubmitRequest(_message.Message):
     """One task to accept."""
@@ -508,6 +540,103 @@ class WaitForResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WaitForResponse: _TypeAlias = WaitForResponse  # noqa: Y015
+
+@_typing.final
+class RevokeRequest(_message.Message):
+    """Which tasks to revoke, and how."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_IDS_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    mode: Global___RevokeMode.ValueType
+    """Optional. REQUEST when left out."""
+    reason: _builtins.str
+    """Optional. Shown in Failure.message and LeaseStatus.revoke_reason. At most
+    1 KiB. Of a started task that is asked twice to stop, the first one stays.
+    2 is kept free for a group.
+    """
+    @_builtins.property
+    def task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Required. At most 1000."""
+
+    def __init__(
+        self,
+        *,
+        task_ids: _abc.Iterable[_builtins.str] | None = ...,
+        mode: Global___RevokeMode.ValueType = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "reason", b"reason", "task_ids", b"task_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeRequest: _TypeAlias = RevokeRequest  # noqa: Y015
+
+@_typing.final
+class RevokeResponse(_message.Message):
+    """What became of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Item(_message.Message):
+        """One task."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        TASK_ID_FIELD_NUMBER: _builtins.int
+        TASK_FIELD_NUMBER: _builtins.int
+        ERROR_FIELD_NUMBER: _builtins.int
+        task_id: _builtins.str
+        """As asked for."""
+        @_builtins.property
+        def task(self) -> _task_pb2.TaskResult:
+            """As it is now, without result and failures. STARTED when it was asked to
+            stop. An already terminal task is not an error.
+            """
+
+        @_builtins.property
+        def error(self) -> _task_pb2.ItemError:
+            """Not found, or the id is malformed; with UNAVAILABLE, perhaps revoked
+            all the same: repeat it.
+            """
+
+        def __init__(
+            self,
+            *,
+            task_id: _builtins.str = ...,
+            task: _task_pb2.TaskResult | None = ...,
+            error: _task_pb2.ItemError | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome", "task", b"task"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome", "task", b"task", "task_id", b"task_id"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["task", "error"]  # noqa: Y015
+        _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___RevokeResponse.Item]:
+        """One per id, in order."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___RevokeResponse.Item] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeResponse: _TypeAlias = RevokeResponse  # noqa: Y015
 
 @_typing.final
 class GetServerInfoRequest(_message.Message):

@@ -61,6 +61,11 @@ class TaskServiceStub(object):
                 request_serializer=tailrace_dot_v1_dot_task__service__pb2.WaitForRequest.SerializeToString,
                 response_deserializer=tailrace_dot_v1_dot_task__service__pb2.WaitForResponse.FromString,
                 _registered_method=True)
+        self.Revoke = channel.unary_unary(
+                '/tailrace.v1.TaskService/Revoke',
+                request_serializer=tailrace_dot_v1_dot_task__service__pb2.RevokeRequest.SerializeToString,
+                response_deserializer=tailrace_dot_v1_dot_task__service__pb2.RevokeResponse.FromString,
+                _registered_method=True)
         self.GetServerInfo = channel.unary_unary(
                 '/tailrace.v1.TaskService/GetServerInfo',
                 request_serializer=tailrace_dot_v1_dot_task__service__pb2.GetServerInfoRequest.SerializeToString,
@@ -110,6 +115,13 @@ class TaskServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Revoke(self, request, context):
+        """Asks for tasks not to run, or to stop. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetServerInfo(self, request, context):
         """Version and limits.
         """
@@ -144,6 +156,11 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     servicer.WaitFor,
                     request_deserializer=tailrace_dot_v1_dot_task__service__pb2.WaitForRequest.FromString,
                     response_serializer=tailrace_dot_v1_dot_task__service__pb2.WaitForResponse.SerializeToString,
+            ),
+            'Revoke': grpc.unary_unary_rpc_method_handler(
+                    servicer.Revoke,
+                    request_deserializer=tailrace_dot_v1_dot_task__service__pb2.RevokeRequest.FromString,
+                    response_serializer=tailrace_dot_v1_dot_task__service__pb2.RevokeResponse.SerializeToString,
             ),
             'GetServerInfo': grpc.unary_unary_rpc_method_handler(
                     servicer.GetServerInfo,
@@ -288,6 +305,33 @@ class TaskService(object):
             '/tailrace.v1.TaskService/WaitFor',
             tailrace_dot_v1_dot_task__service__pb2.WaitForRequest.SerializeToString,
             tailrace_dot_v1_dot_task__service__pb2.WaitForResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Revoke(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tailrace.v1.TaskService/Revoke',
+            tailrace_dot_v1_dot_task__service__pb2.RevokeRequest.SerializeToString,
+            tailrace_dot_v1_dot_task__service__pb2.RevokeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,8 @@ class TaskServiceStub:
     """Streams the current outcome of each target, then every change, until the
     condition holds.
     """
+    Revoke: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.RevokeRequest, _task_service_pb2.RevokeResponse]
+    """Asks for tasks not to run, or to stop. Idempotent."""
     GetServerInfo: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.GetServerInfoRequest, _task_service_pb2.GetServerInfoResponse]
     """Version and limits."""
 
@@ -73,6 +75,8 @@ class TaskServiceAsyncStub(TaskServiceStub):
     """Streams the current outcome of each target, then every change, until the
     condition holds.
     """
+    Revoke: _aio.UnaryUnaryMultiCallable[_task_service_pb2.RevokeRequest, _task_service_pb2.RevokeResponse]  # type: ignore[assignment]
+    """Asks for tasks not to run, or to stop. Idempotent."""
     GetServerInfo: _aio.UnaryUnaryMultiCallable[_task_service_pb2.GetServerInfoRequest, _task_service_pb2.GetServerInfoResponse]  # type: ignore[assignment]
     """Version and limits."""
 
@@ -124,6 +128,14 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams the current outcome of each target, then every change, until the
         condition holds.
         """
+
+    @_abc_1.abstractmethod
+    def Revoke(
+        self,
+        request: _task_service_pb2.RevokeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_service_pb2.RevokeResponse, _abc.Awaitable[_task_service_pb2.RevokeResponse]]:
+        """Asks for tasks not to run, or to stop. Idempotent."""
 
     @_abc_1.abstractmethod
     def GetServerInfo(

@@ -280,6 +280,8 @@ class LeaseStatus(_message.Message):
     LEASE_TOKEN_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    REVOKE_REQUESTED_FIELD_NUMBER: _builtins.int
+    REVOKE_REASON_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """As in the beat."""
@@ -289,15 +291,22 @@ class LeaseStatus(_message.Message):
     """False: this worker no longer holds it. Stop, and send no result. Means
     nothing when error is set.
     """
+    revoke_requested: _builtins.bool
+    """Somebody asked for the task to stop: interrupt it, and end the attempt with
+    AttemptResult.revoked. However it ends other than in success, the task ends
+    in REVOKED. Every later status of the lease says so again.
+    """
+    revoke_reason: _builtins.str
+    """Why, as whoever asked put it; may be empty."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When it runs out unless it is extended."""
+        """When it runs out unless it is extended. Left out of a status that answers
+        no beat.
+        """
 
     @_builtins.property
     def error(self) -> _task_pb2.ItemError:
-        """Why the beat could not be judged; send it again.
-        5 and 6 are kept free for revocations.
-        """
+        """Why the beat could not be judged; send it again."""
 
     def __init__(
         self,
@@ -306,11 +315,13 @@ class LeaseStatus(_message.Message):
         lease_token: _builtins.bytes = ...,
         held: _builtins.bool = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
+        revoke_requested: _builtins.bool = ...,
+        revoke_reason: _builtins.str = ...,
         error: _task_pb2.ItemError | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "expire_time", b"expire_time", "held", b"held", "lease_token", b"lease_token", "task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "expire_time", b"expire_time", "held", b"held", "lease_token", b"lease_token", "revoke_reason", b"revoke_reason", "revoke_requested", b"revoke_requested", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -403,7 +414,7 @@ class WorkResponse(_message.Message):
 
     @_builtins.property
     def lease_statuses(self) -> Global___LeaseStatuses:
-        """Answers to beats."""
+        """Answers to beats, and news of leases as they happen."""
 
     @_builtins.property
     def server_drain(self) -> Global___ServerDrain:
@@ -717,7 +728,9 @@ class LeaseStatuses(_message.Message):
     STATUSES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def statuses(self) -> _containers.RepeatedCompositeFieldContainer[Global___LeaseStatus]:
-        """One per beat, in order."""
+        """One per beat, in the order of the beats; and one, unasked, for a lease that
+        was lost or whose task is asked to stop.
+        """
 
     def __init__(
         self,
