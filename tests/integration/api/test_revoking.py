@@ -235,8 +235,7 @@ async def test_worker_stream_is_told_within_a_second_that_force_ended_its_task(a
     peer = WorkPeer(api)
     await peer.hello(credit=1)
     (assignment,) = await peer.assigned()
-    if is_started:
-        await peer.start(assignment.lease)
+    await peer.start(assignment.lease, waiting=not is_started)
 
     asked_at = time.monotonic()
     await revoke(api, mode=REVOKE_MODE_FORCE)
@@ -290,4 +289,21 @@ async def test_worker_that_comes_back_is_told_what_it_missed(api: Api) -> None:
     (status,) = (await peer.hello(held=[lease])).leases
 
     assert (status.held, status.revoke_requested, status.revoke_reason) == (True, True, "not needed")
+    await peer.close()
+
+
+async def test_worker_that_has_not_mentioned_a_task_is_told_when_it_does(api: Api) -> None:
+    await api.submit()
+    peer = WorkPeer(api)
+    await peer.hello(credit=1)
+    (assignment,) = await peer.assigned()
+
+    await revoke(api)
+
+    assert await peer.is_quiet()
+    (status,) = await peer.start(assignment.lease)
+    assert not status.held
+    await api.submit("task-2")
+    (next_one,) = await peer.assigned()
+    assert next_one.lease.task_id == "task-2"
     await peer.close()

@@ -173,6 +173,8 @@ def test_news_of_a_lease_that_the_worker_holds_are_passed_on() -> None:
     session = a_session(max_outstanding=2, told=told)
     session.assign(deliveries(1, 2))
     written(session)
+    for delivery in deliveries(1, 2):
+        session.mention(key_of(delivery))
     to_stop, lost = news_of(a_delivery(1), b"stop"), news_of(a_delivery(2))
 
     assert (session.hear(to_stop), session.hear(lost)) == (True, True)
@@ -205,7 +207,30 @@ def test_lease_that_is_lost_is_news_once() -> None:
     told: list[LeaseNews] = []
     session = a_session(told=told)
     session.assign([a_delivery(1)])
-    written(session)
+    session.mention(key_of(a_delivery(1)))
 
     assert [session.hear(news_of(a_delivery(1))) for _ in range(2)] == [True, False]
+    assert len(told) == 1
+
+
+def test_lease_that_is_lost_before_the_worker_mentioned_it_keeps_its_credit_until_it_does() -> None:
+    told: list[LeaseNews] = []
+    session = a_session(max_outstanding=1, told=told)
+    session.assign([a_delivery(1)])
+    written(session)
+
+    assert session.hear(news_of(a_delivery(1)))
+
+    assert (told, session.room) == ([], 0)
+    session.settle(key_of(a_delivery(1)))
+    assert session.room == 1
+
+
+def test_lease_that_the_worker_brought_along_is_one_that_it_has() -> None:
+    told: list[LeaseNews] = []
+    session = a_session(told=told)
+    session.hold(key_of(a_delivery(1)))
+
+    assert session.hear(news_of(a_delivery(1)))
+
     assert len(told) == 1

@@ -241,7 +241,9 @@ class WorkStream:
     async def _beat(self, session: WorkerSession, beats: Sequence[pb.LeaseBeat]) -> None:
         statuses = await self._attempts.beat(beats)
         for status in statuses:
-            if not status.held and not status.HasField("error"):
+            if status.held or status.HasField("error"):
+                session.mention((status.task_id, status.lease_token))
+            else:
                 session.settle((status.task_id, status.lease_token))
         self._outbox.statuses(statuses)
 

@@ -36,7 +36,8 @@ class WorkerSession:
         self._on_news = on_news
         self._max_outstanding = 0
         self._is_closed_to_new = False
-        self._outstanding: set[LeaseKey] = set()
+        self._outstanding: dict[LeaseKey, bool] = {}
+        """By lease: whether the worker has mentioned it."""
         self._unwritten: list[Delivery] = []
         self._unwritten_bytes = 0
 
@@ -63,7 +64,7 @@ class WorkerSession:
 
     def assign(self, deliveries: Sequence[Delivery]) -> None:
         """Charge deliveries to the worker's credit and pass them on to be written."""
-        self._outstanding.update((d.task_id, d.lease_token) for d in deliveries)
+        self._outstanding.update(dict.fromkeys(map(_key_of, deliveries), False))
         self._unwritten.extend(deliveries)
         self._unwritten_bytes += sum(map(_payload_bytes, deliveries))
         self._on_assigned()
@@ -79,40 +80,47 @@ class WorkerSession:
         """Take back what was not written; its credit returns."""
         deliveries, self._unwritten = self._unwritten, []
         self._unwritten_bytes = 0
-        self._outstanding.difference_update((d.task_id, d.lease_token) for d in deliveries)
+        for delivery in deliveries:
+            self.settle(_key_of(delivery))
         return deliveries
 
     def hold(self, key: LeaseKey) -> None:
         """Charge a lease that the worker brought along from an earlier stream."""
-        self._outstanding.add(key)
+        self._outstanding[key] = True
+
+    def mention(self, key: LeaseKey) -> None:
+        """Note that the worker spoke of a lease, so that it surely has it; unknown ones are ignored."""
+        if key in self._outstanding:
+            self._outstanding[key] = True
 
     def settle(self, key: LeaseKey) -> None:
         """Return the credit of a lease that ended, was given back or is lost; unknown ones are ignored."""
-        self._outstanding.discard(key)
+        self._outstanding.pop(key, None)
 
     def hear(self, news: LeaseNews) -> bool:
-        """Take news of a lease and pass them on, if it is this worker's; a lost one returns its credit.
+        """Take news of a lease and pass them on if the worker has it. Returns whether it is this worker's.
 
-        Returns whether it is.
+        A lost one returns its credit, unless it is on its way to a worker that has not mentioned it yet: that one may
+        read nothing, and if it does read, its first beat is answered the same.
         """
-        key = (news.task_id, news.lease_token)
+        key = _key_of(news)
         if key not in self._outstanding:
             return False
-        if news.revocation is not None:
-            self._on_news(news)
-            return True
-        self.settle(key)
-        if not self._take_off(key):
+        is_mentioned = self._outstanding[key]
+        if news.revocation is None and (is_mentioned or self._take_off(key)):
+            self.settle(key)
+        if is_mentioned:
             self._on_news(news)
         return True
 
     def _take_off(self, key: LeaseKey) -> bool:
         """Drop a delivery that was not written yet: the worker need never hear of it."""
-        remaining = [delivery for delivery in self._unwritten if (delivery.task_id, delivery.lease_token) != key]
-        was_unwritten = len(remaining) < len(self._unwritten)
-        self._unwritten = remaining
-        self._unwritten_bytes = sum(map(_payload_bytes, remaining))
-        return was_unwritten
+        for index, delivery in enumerate(self._unwritten):
+            if _key_of(delivery) == key:
+                del self._unwritten[index]
+                self._unwritten_bytes -= _payload_bytes(delivery)
+                return True
+        return False
 
 
 def count_that_fits(deliveries: Sequence[Delivery], max_bytes: int) -> int:
@@ -123,6 +131,10 @@ def count_that_fits(deliveries: Sequence[Delivery], max_bytes: int) -> int:
         if count and size_bytes > max_bytes:
             return count
     return len(deliveries)
+
+
+def _key_of(item: Delivery | LeaseNews) -> LeaseKey:
+    return item.task_id, item.lease_token
 
 
 def _payload_bytes(delivery: Delivery) -> int:
