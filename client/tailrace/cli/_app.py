@@ -8,6 +8,7 @@ import click
 from tailrace.cli._complaint import complain_of
 from tailrace.cli._exit_code import EPILOG, ExitCode
 from tailrace.cli._result import result
+from tailrace.cli._revoke import revoke
 from tailrace.cli._server import server
 from tailrace.cli._submit import submit
 from tailrace.cli._wait import wait
@@ -28,7 +29,7 @@ def app(context: click.Context) -> None:
         context.exit(ExitCode.USAGE)
 
 
-for command in (result, server, submit, wait, worker):
+for command in (result, revoke, server, submit, wait, worker):
     app.add_command(command)
 
 

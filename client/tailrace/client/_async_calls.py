@@ -78,6 +78,7 @@ class AsyncCalls:
         *,
         repeat_for_s: float | None = None,
         task_id: str | None = None,
+        status_in: Callable[[ResponseT], CallStatus | None] = lambda _: None,
     ) -> ResponseT:
         """Make one call, as often as it takes.
 
@@ -86,6 +87,7 @@ class AsyncCalls:
             request: Sent unchanged each time.
             repeat_for_s: How long from now on it may be repeated; None: as long as the settings allow.
             task_id: The task concerned, for the error.
+            status_in: Finds what counts as the call's failure in an answer that is OK.
 
         Raises:
             TailraceError: The answer was an error, or none came in time.
@@ -93,11 +95,13 @@ class AsyncCalls:
         tries = self._tries(repeat_for_s)
         while True:
             answer = await self._try(method, request, tries)
-            if not isinstance(answer, CallStatus):
+            status = answer if isinstance(answer, CallStatus) else status_in(answer)
+            if status is None:
+                assert not isinstance(answer, CallStatus)
                 return answer
-            pause_s = tries.pause_after(answer)
+            pause_s = tries.pause_after(status)
             if pause_s is None:
-                raise error_from(tries.verdict(answer), task_id=task_id)
+                raise error_from(tries.verdict(status), task_id=task_id)
             await asyncio.sleep(pause_s)
 
     async def submit_batch(self, requests: Sequence[SubmitRequest], repeat_for_s: float) -> dict[str, TailraceError]:

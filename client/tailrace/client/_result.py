@@ -6,6 +6,7 @@ from typing import Any
 from tailrace.client import _spans
 from tailrace.client._outcome import Outcome, TaskState
 from tailrace.client._remote_errors import RemoteErrors
+from tailrace.client._revocation import outcome_in, revoke_request, status_in
 from tailrace.client._sync_calls import SyncCalls
 from tailrace.v1.task_service_pb2 import GetResultRequest
 
@@ -92,6 +93,24 @@ class AsyncResult:
             TaskNotFoundError: There is no such task.
         """
         return self._wait(timeout).state
+
+    def revoke(self, *, force: bool = False, reason: str = "") -> TaskState:
+        """Ask for the task not to run, or to stop; return its state after that.
+
+        What has not started ends at once, in REVOKED. What runs is asked to stop, and its state is STARTED still: an
+        asyncio task is cancelled, a thread finds ``current_task().revoked`` set. It may yet succeed; however else it
+        ends, it ends in REVOKED, and ``get`` raises TaskRevokedError. What is done stays as it is.
+
+        Args:
+            force: End a running task at once too. Whatever it still comes to is refused.
+            reason: Why, for the worker and for whoever asks for the result. At most 1 KiB.
+
+        Raises:
+            TaskNotFoundError: There is no such task.
+        """
+        request = revoke_request(self._id, force=force, reason=reason)
+        response = self._calls.call(self._calls.stub.Revoke, request, task_id=self._id, status_in=status_in)
+        return outcome_in(response).state
 
     def _wait(self, timeout: float | timedelta | None) -> Outcome:
         timeout_s = None if timeout is None else _spans.to_seconds(timeout)

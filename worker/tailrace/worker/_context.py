@@ -1,8 +1,9 @@
 """What the code of a task can learn about the task it runs for."""
 
+import threading
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from tailrace.v1 import worker_service_pb2 as wire
@@ -26,9 +27,13 @@ class CurrentTask:
     """What the submitter sent along, unchanged. Read-only."""
     parent_task_id: str | None
     """The task on whose behalf this one was submitted; None when there is none."""
+    revoked: threading.Event = field(default_factory=threading.Event, compare=False, repr=False)
+    """Set once the task is to stop: somebody revoked it, or its lease is lost. A coroutine is cancelled as well; a
+    function that takes long looks at ``revoked.is_set()`` now and then, or rests in ``revoked.wait(seconds)``, and
+    raises whatever it likes. One that returns all the same has succeeded, if it was asked and not forced."""
 
     @classmethod
-    def of(cls, assignment: wire.Assignment) -> "CurrentTask":
+    def of(cls, assignment: wire.Assignment, revoked: threading.Event) -> "CurrentTask":
         """Read the task out of its delivery."""
         return cls(
             id=assignment.lease.task_id,
@@ -37,6 +42,7 @@ class CurrentTask:
             attempt=assignment.attempt,
             headers=MappingProxyType(dict(assignment.spec.headers)),
             parent_task_id=assignment.parent_task_id or None,
+            revoked=revoked,
         )
 
 

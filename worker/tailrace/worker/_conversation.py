@@ -92,6 +92,11 @@ class Conversation:
         with self._lock:
             return self._session.is_running(key)
 
+    def is_revoked(self, key: LeaseKey) -> bool:
+        """Tell whether this lease's task was asked to stop."""
+        with self._lock:
+            return self._session.is_revoked(key)
+
     def finish(self, key: LeaseKey, result: wire.AttemptResult | None) -> None:
         """Note that a task's code has ended, see WorkerSession.finish."""
         with self._lock:

@@ -1,6 +1,8 @@
 """Running one attempt of one task: arguments in, outcome out."""
 
+import asyncio
 import inspect
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -25,8 +27,15 @@ class Execution:
         self.task = task
         self.cancelled = False
         """Nobody wants the outcome any more. Set before the code is interrupted, where it can be."""
+        self.revoked = threading.Event()
+        """The code is asked to stop. Its outcome is wanted, unless it is cancelled too."""
         self._assignment = assignment
         self._on_done = on_done
+
+    @property
+    def need_not_begin(self) -> bool:
+        """Whether the code would only be told to stop."""
+        return self.cancelled or self.revoked.is_set()
 
     def run(self) -> wire.AttemptResult:
         """Run a plain function. Never raises: whatever the function raises is the outcome."""
@@ -48,7 +57,9 @@ class Execution:
         try:
             value = self.task.function(*args, **kwargs)
             return self._succeed(await value if inspect.isawaitable(value) else value)
-        except BaseException as error:  # noqa: BLE001 (SystemExit would end the event loop; cancellation is noted)
+        except asyncio.CancelledError as error:
+            return self._stopped() if self.revoked.is_set() else self._fail(error)
+        except BaseException as error:  # noqa: BLE001 (SystemExit would end the event loop)
             return self._fail(error)
 
     def done(self, result: wire.AttemptResult | None) -> None:
@@ -58,7 +69,7 @@ class Execution:
         self._on_done(self, result)
 
     def _enter(self) -> tuple[list[Any], dict[str, Any]]:
-        enter_task(CurrentTask.of(self._assignment))
+        enter_task(CurrentTask.of(self._assignment, self.revoked))
         args, kwargs = decode_arguments(self._assignment.spec.input)
         if self.task.signature:
             self.task.signature.bind(*args, **kwargs)
@@ -69,6 +80,9 @@ class Execution:
             return wire.AttemptResult(lease=self.key.to_wire(), success=encode_value(value))
         except PayloadError as error:
             return self._failed(_incurable("PayloadError", f"the task's result cannot be stored: {error}"))
+
+    def _stopped(self) -> wire.AttemptResult:
+        return wire.AttemptResult(lease=self.key.to_wire(), revoked=wire.RevokedOutcome())
 
     def _fail(self, error: BaseException) -> wire.AttemptResult:
         return self._failed(failure_from(error))

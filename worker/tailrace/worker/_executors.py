@@ -27,7 +27,7 @@ class Executor(Protocol):
         """
 
     def interrupt(self, execution: Execution) -> bool:
-        """Stop an execution whose cancelled is set, if that can be done. False: it cannot, and runs to its end."""
+        """Stop an execution that is cancelled or revoked, if that can be done. False: it runs on as it likes."""
 
     def close(self) -> None:
         """Let go of everything. What still runs must not keep the process from exiting. Again: no effect."""
@@ -70,7 +70,7 @@ class AsyncioExecutor:
             self._loop.run_forever()
 
     def _begin(self, execution: Execution) -> None:
-        if execution.cancelled:
+        if execution.need_not_begin:
             execution.done(None)
             return
         task = self._loop.create_task(execution.run_async(), context=contextvars.Context())
@@ -135,7 +135,7 @@ class ThreadExecutor:
             del execution
 
     def _execute(self, execution: Execution) -> None:
-        result = None if execution.cancelled else contextvars.Context().run(execution.run)
+        result = None if execution.need_not_begin else contextvars.Context().run(execution.run)
         with self._lock:
             self._idle += 1  # before done(), which may lead to the next submit
         execution.done(result)

@@ -54,6 +54,7 @@ class _Held:
     beat_due_at: float
     start_timeout_s: float
     lease_s: float
+    is_revoked: bool = False
 
     @property
     def beat_interval_s(self) -> float:
@@ -88,6 +89,19 @@ class LeaseBook:
         """Tell how far a lease has come; None when it is not held."""
         held = self._held.get(key)
         return held.phase if held else None
+
+    def note_revoked(self, key: LeaseKey) -> bool:
+        """Note that a lease's task is asked to stop; False when it is not held, or was asked before."""
+        held = self._held.get(key)
+        if held is None or held.is_revoked:
+            return False
+        held.is_revoked = True
+        return True
+
+    def is_revoked(self, key: LeaseKey) -> bool:
+        """Tell whether a lease is held whose task was asked to stop."""
+        held = self._held.get(key)
+        return held is not None and held.is_revoked
 
     def assignment(self, key: LeaseKey) -> wire.Assignment:
         """Return what was delivered under a lease that is held."""

@@ -38,18 +38,31 @@ class Runner:
                 self._executions[key] = execution
             if not self._conversation.is_running(key):  # lost before stop() could find it
                 execution.cancelled = True
+            elif self._conversation.is_revoked(key):  # asked before revoke() could find it
+                execution.revoked.set()
             self._begin(execution)
 
     def stop(self, keys: Sequence[LeaseKey]) -> None:
         """Stop tasks whose lease was lost."""
         for key in keys:
             execution = self._execution(key)
+            if execution:
+                execution.revoked.set()
             if execution and not self._interrupt(execution):
                 logger.warning(
                     "task_abandoned: task %s runs on in its thread, its slot stays taken; its result will be dropped",
                     key.task_id,
                     extra={"task_id": key.task_id},
                 )
+
+    def revoke(self, keys: Sequence[LeaseKey]) -> None:
+        """Ask tasks to stop; what they come to is told as ever."""
+        for key in keys:
+            logger.info("task_revoked: task %s is asked to stop", key.task_id, extra={"task_id": key.task_id})
+            execution = self._execution(key)
+            if execution:
+                execution.revoked.set()
+                self._executor(execution.task.executor).interrupt(execution)
 
     def interrupt(self, keys: Sequence[LeaseKey]) -> list[LeaseKey]:
         """Stop what can be stopped of these. Returns what was, or soon will be."""

@@ -38,6 +38,8 @@ class Heard:
 
     lost: list[LeaseKey] = field(default_factory=list)
     """Leases that this worker no longer holds: stop their tasks."""
+    revoked: list[LeaseKey] = field(default_factory=list)
+    """Leases whose tasks run and are asked to stop, each once."""
     server_drain: bool = False
     """Open another stream."""
 
@@ -83,6 +85,10 @@ class WorkerSession:
     def is_running(self, key: LeaseKey) -> bool:
         """Tell whether this lease's task should run."""
         return self._leases.phase(key) is Phase.RUNNING
+
+    def is_revoked(self, key: LeaseKey) -> bool:
+        """Tell whether this lease's task was asked to stop."""
+        return self._leases.is_revoked(key)
 
     def running(self) -> list[LeaseKey]:
         """List the leases whose tasks run."""
@@ -139,7 +145,8 @@ class WorkerSession:
         self._told_capacity = hello.flow_control.max_outstanding_tasks
         self._drain_told = False
         self._last_frame_at = now
-        heard = Heard(lost=self._apply_statuses(welcome.leases, now))
+        heard = Heard()
+        self._apply_statuses(welcome.leases, heard, now)
         self._outbox.resend_all()
         self._leases.resume(now)
         return heard
@@ -155,7 +162,7 @@ class WorkerSession:
             case "release_acks":
                 self._apply_release_acks(response.release_acks.items, now)
             case "lease_statuses":
-                heard.lost = self._apply_statuses(response.lease_statuses.statuses, now)
+                self._apply_statuses(response.lease_statuses.statuses, heard, now)
             case "server_drain":
                 heard.server_drain = True
             case "drained":
@@ -255,16 +262,16 @@ class WorkerSession:
             self._abandoned.add(key)
         self._leases.drop(key)
 
-    def _apply_statuses(self, statuses: Iterable[wire.LeaseStatus], now: float) -> list[LeaseKey]:
-        lost: list[LeaseKey] = []
+    def _apply_statuses(self, statuses: Iterable[wire.LeaseStatus], heard: Heard, now: float) -> None:
         for status in statuses:
             key = LeaseKey.of(status)
             if status.HasField("error"):
                 self._leases.beat_again(key, now)
             elif not status.held and key in self._leases:
-                lost.extend(self._lose(key))
+                heard.lost.extend(self._lose(key))
+            elif status.revoke_requested and self._leases.note_revoked(key) and self.is_running(key):
+                heard.revoked.append(key)
         self._fill_slots()
-        return lost
 
     def _lose(self, key: LeaseKey) -> list[LeaseKey]:
         logger.warning(

@@ -46,6 +46,9 @@ class TaskRunner(Protocol):
     def stop(self, keys: Sequence[LeaseKey]) -> None:
         """Stop tasks whose lease was lost. Never raises, never blocks."""
 
+    def revoke(self, keys: Sequence[LeaseKey]) -> None:
+        """Ask tasks to stop. Never raises, never blocks."""
+
 
 class Stream:
     """One stream to the server, from Hello to its status."""
@@ -157,6 +160,7 @@ class Stream:
         else:
             raise ValueError("the server's first message was not Welcome")
         self._runner.stop(heard.lost)
+        self._runner.revoke(heard.revoked)
         if heard.server_drain:
             self.leaving = True
             self._conversation.wake()
