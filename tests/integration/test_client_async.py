@@ -134,3 +134,19 @@ async def test_as_completed_ends_in_time(client: AsyncClient) -> None:
 
 async def test_the_server_tells_its_limits(client: AsyncClient) -> None:
     assert (await client.server_info()).max_wait_targets == 1000
+
+
+async def test_a_task_is_revoked_and_its_state_known_from_then_on(client: AsyncClient) -> None:
+    result = await client.submit("nobody_runs_this")
+
+    assert await result.revoke(reason="not needed") == "REVOKED"
+
+    assert (result.state, result.ready(), result.failed()) == ("REVOKED", True, False)
+    with pytest.raises(TaskRevokedError, match="not needed"):
+        await result.get(timeout=10)
+    assert await result.revoke(force=True) == "REVOKED"
+
+
+async def test_an_unknown_task_cannot_be_revoked(client: AsyncClient) -> None:
+    with pytest.raises(TaskNotFoundError):
+        await client.result("nobody-submitted-this").revoke()

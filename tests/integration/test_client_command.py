@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 
@@ -166,3 +167,17 @@ def _read_all(descriptor: int) -> str:
         pass
     os.close(descriptor)
     return b"".join(chunks).decode()
+
+
+def test_revoke_writes_the_state_of_each_task_after_it(address: str, client: Client, worker: HandWorker) -> None:
+    running, waiting = client.submit("work"), client.options(delay=timedelta(hours=1)).submit("work")
+    worker.take()
+
+    asked = tailrace(address, "revoke", running.id, waiting.id, "unknown", "--reason", "enough")
+    forced = tailrace(address, "revoke", running.id, "--force", "--json")
+    looked_up = tailrace(address, "result", waiting.id)
+
+    assert asked.stdout.splitlines() == [f"{running.id} STARTED", f"{waiting.id} REVOKED", "unknown not found"]
+    assert asked.returncode == 4
+    assert (forced.returncode, json.loads(forced.stdout)) == (0, {"task_id": running.id, "state": "REVOKED"})
+    assert "error: enough" in looked_up.stdout

@@ -14,6 +14,7 @@ from tailrace.client import (
     InvalidRequestError,
     ServerUnavailableError,
     StoreUnavailableError,
+    TaskNotFoundError,
     WaitTimeoutError,
 )
 from tailrace.client._settings import ClientSettings
@@ -23,6 +24,7 @@ from tailrace.v1.task_pb2 import ItemError
 from tailrace.v1.task_service_pb2 import (
     WAIT_END_REASON_RECONNECT,
     BatchSubmitResponse,
+    RevokeResponse,
     SubmitItem,
     WaitForResponse,
 )
@@ -226,3 +228,27 @@ def test_a_batch_goes_on_after_a_part_that_was_refused_as_a_whole(server: Script
     assert len(server.batches) == 2
     assert len(caught.value.errors) == 1000
     assert len(caught.value.accepted) == 1
+
+
+def a_revoke_answer(*, error: ItemError | None = None) -> RevokeResponse:
+    item = (
+        RevokeResponse.Item(task_id="t1", error=error) if error else RevokeResponse.Item(task_id="t1", task=success())
+    )
+    return RevokeResponse(items=[item])
+
+
+def test_a_revocation_that_the_store_did_not_take_is_repeated(server: ScriptedServer) -> None:
+    away = ItemError(code=UNAVAILABLE.value[0], reason="STORE_UNAVAILABLE")
+    server.call_scripts = [fail(UNAVAILABLE), lambda *_: a_revoke_answer(error=away), lambda *_: a_revoke_answer()]
+
+    with Client(server.address) as client:
+        state = client.result("t1").revoke()
+
+    assert (state, server.call_scripts) == ("SUCCESS", [])
+
+
+def test_a_revocation_that_cannot_be_done_is_refused_at_once(server: ScriptedServer) -> None:
+    server.call_scripts = [lambda *_: a_revoke_answer(error=ItemError(code=5, reason="TASK_NOT_FOUND"))]
+
+    with Client(server.address) as client, pytest.raises(TaskNotFoundError):
+        client.result("t1").revoke()

@@ -92,7 +92,7 @@ def test_help_lists_every_exit_code(command: list[str]) -> None:
 
 
 def test_the_commands_are_these() -> None:
-    assert sorted(_app.app.commands) == ["result", "server", "submit", "wait", "worker"]
+    assert sorted(_app.app.commands) == ["result", "revoke", "server", "submit", "wait", "worker"]
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,13 @@ def a_status(number: int = 1, *, held: bool, error: task_pb2.ItemError | None = 
     )
 
 
+def to_stop(number: int = 1) -> wire.LeaseStatus:
+    key = a_key(number)
+    return wire.LeaseStatus(
+        task_id=key.task_id, lease_token=key.lease_token, held=True, revoke_requested=True, revoke_reason="why"
+    )
+
+
 def statuses(*items: wire.LeaseStatus) -> wire.WorkResponse:
     return wire.WorkResponse(lease_statuses=wire.LeaseStatuses(statuses=items))
 

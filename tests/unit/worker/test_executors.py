@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tailrace.v1 import worker_service_pb2 as wire
-from tailrace.worker import Worker
+from tailrace.worker import Worker, current_task
 from tailrace.worker._execution import Execution
 from tailrace.worker._executors import AsyncioExecutor, Executor, ThreadExecutor
 from tests.unit.worker.messages import a_key, an_assignment
@@ -237,3 +237,39 @@ def test_interrupting_after_the_end_does_nothing(loop: Desk) -> None:
     loop.executor.close()
 
     assert loop.executor.interrupt(execution) is False
+
+
+async def rest_for_ever(begun: threading.Event) -> None:
+    begun.set()
+    await asyncio.Event().wait()
+
+
+def test_coroutine_that_is_revoked_says_so(loop: Desk) -> None:
+    begun = threading.Event()
+    execution = loop.submit(lambda: rest_for_ever(begun))
+    assert begun.wait(PATIENCE_S)
+
+    execution.revoked.set()
+    assert loop.executor.interrupt(execution)
+
+    outcome = loop.outcome()
+    assert outcome is not None
+    assert outcome.WhichOneof("outcome") == "revoked"
+
+
+def test_what_is_revoked_before_it_begins_does_not_begin(loop: Desk, threads: Desk) -> None:
+    for desk in (loop, threads):
+        execution = desk.execution(lambda: 1)
+        execution.revoked.set()
+
+        desk.executor.submit(execution)
+
+        assert desk.outcome() is None
+
+
+def test_function_sees_that_it_is_revoked_and_its_value_counts(threads: Desk) -> None:
+    execution = threads.submit(lambda: current_task().revoked.wait(PATIENCE_S))
+
+    execution.revoked.set()
+
+    assert threads.data() == b"true"

@@ -17,6 +17,7 @@ from tests.unit.worker.messages import (
     release_acks,
     result_acks,
     statuses,
+    to_stop,
     unavailable,
 )
 
@@ -419,3 +420,45 @@ def test_answers_about_leases_that_are_not_held_are_ignored() -> None:
 
     assert talk.hear(statuses(a_status(9, held=False))) == []
     assert talk.say() == []
+
+
+def test_running_task_is_asked_to_stop_once_however_often_the_server_says_so() -> None:
+    talk = Talk()
+    talk.run(1, 2)
+
+    asked = [talk.session.receive(statuses(to_stop(1), a_status(2, held=True)), talk.now) for _ in range(2)]
+
+    assert [heard.revoked for heard in asked] == [[a_key(1)], []]
+    assert [heard.lost for heard in asked] == [[], []]
+    assert (talk.session.is_revoked(a_key(1)), talk.session.is_revoked(a_key(2))) == (True, False)
+    assert talk.session.running() == [a_key(1), a_key(2)]
+
+
+def test_task_that_is_to_stop_before_its_code_runs_is_noted() -> None:
+    talk = Talk()
+    talk.hear(assignments(an_assignment(1)))
+    frames = talk.frames()
+
+    heard = talk.session.receive(statuses(to_stop(1)), talk.now)
+    talk.session.written(frames[0], talk.now)
+
+    assert heard.revoked == []
+    assert talk.session.is_revoked(a_key(1))
+
+
+def test_welcome_says_which_running_tasks_are_to_stop() -> None:
+    talk = Talk()
+    talk.run(1)
+    hello = talk.session.hello().hello
+
+    heard = talk.session.begin_stream(hello, a_welcome(leases=[to_stop(1)]), talk.now)
+
+    assert heard.revoked == [a_key(1)]
+
+
+def test_task_of_another_worker_that_is_to_stop_is_no_news() -> None:
+    talk = Talk()
+
+    heard = talk.session.receive(statuses(to_stop(7)), talk.now)
+
+    assert (heard.revoked, talk.session.is_revoked(a_key(7))) == ([], False)
