@@ -13,7 +13,16 @@ from tailrace.server.dispatch import dispatcher as dispatcher_module
 from tailrace.server.domain.errors import StoreUnavailableError
 from tailrace.server.domain.lease import AttemptEnd
 from tailrace.server.domain.task import Submission, TaskSnapshot
-from tailrace.server.store.base import Beat, Leased, LeaseRequest, Release, ResultStored, Submitted
+from tailrace.server.store.base import (
+    Beat,
+    Leased,
+    LeaseHeld,
+    LeaseRequest,
+    Release,
+    ResultStored,
+    Revocation,
+    Submitted,
+)
 from tailrace.server.store.sqlite.store import SqliteStore
 from tailrace.v1 import task_pb2
 from tailrace.v1 import worker_service_pb2 as pb
@@ -56,13 +65,17 @@ class MovingStore(SqliteStore):
         self._check()
         return await super().lease_tasks(partition, request)
 
-    async def beat_leases(self, partition: int, beats: Sequence[Beat]) -> list[int | None]:
+    async def beat_leases(self, partition: int, beats: Sequence[Beat]) -> list[LeaseHeld | None]:
         self._check()
         return await super().beat_leases(partition, beats)
 
     async def store_results(self, partition: int, ends: Sequence[AttemptEnd]) -> list[ResultStored | None]:
         self._check()
         return await super().store_results(partition, ends)
+
+    async def revoke_tasks(self, partition: int, revocations: Sequence[Revocation]) -> list[TaskSnapshot | None]:
+        self._check()
+        return await super().revoke_tasks(partition, revocations)
 
     async def release_leases(self, partition: int, releases: Sequence[Release], failure: bytes) -> list[bool]:
         self._check()

@@ -230,16 +230,14 @@ def test_a_batch_goes_on_after_a_part_that_was_refused_as_a_whole(server: Script
     assert len(caught.value.accepted) == 1
 
 
-def a_revoke_answer(*, error: ItemError | None = None) -> RevokeResponse:
-    item = (
-        RevokeResponse.Item(task_id="t1", error=error) if error else RevokeResponse.Item(task_id="t1", task=success())
-    )
-    return RevokeResponse(items=[item])
+def a_revoke_answer(error: ItemError | None = None) -> RevokeResponse:
+    task = None if error else success("t1")
+    return RevokeResponse(items=[RevokeResponse.Item(task_id="t1", error=error, task=task)])
 
 
 def test_a_revocation_that_the_store_did_not_take_is_repeated(server: ScriptedServer) -> None:
     away = ItemError(code=UNAVAILABLE.value[0], reason="STORE_UNAVAILABLE")
-    server.call_scripts = [fail(UNAVAILABLE), lambda *_: a_revoke_answer(error=away), lambda *_: a_revoke_answer()]
+    server.call_scripts = [fail(UNAVAILABLE), lambda *_: a_revoke_answer(away), lambda *_: a_revoke_answer()]
 
     with Client(server.address) as client:
         state = client.result("t1").revoke()
@@ -248,7 +246,7 @@ def test_a_revocation_that_the_store_did_not_take_is_repeated(server: ScriptedSe
 
 
 def test_a_revocation_that_cannot_be_done_is_refused_at_once(server: ScriptedServer) -> None:
-    server.call_scripts = [lambda *_: a_revoke_answer(error=ItemError(code=5, reason="TASK_NOT_FOUND"))]
+    server.call_scripts = [lambda *_: a_revoke_answer(ItemError(code=5, reason="TASK_NOT_FOUND"))]
 
     with Client(server.address) as client, pytest.raises(TaskNotFoundError):
         client.result("t1").revoke()
