@@ -5,7 +5,7 @@ import hashlib
 from tailrace.server.domain.lease import AttemptEnd
 from tailrace.server.domain.retry import RetryPolicy
 from tailrace.server.domain.task import DEFAULT_LEASE_MS, DEFAULT_RESULT_TTL_MS, Submission, TaskState
-from tailrace.server.store.base import LeaseRequest
+from tailrace.server.store.values import LeaseRequest
 
 HEAD = b"head:"
 LOST = b"the lease ran out"

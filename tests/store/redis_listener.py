@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from tailrace.server.store.base import Change, QueueReady, Store, TaskChanged
+from tailrace.server.store.base import Store
+from tailrace.server.store.changes import Change, QueueReady, TaskChanged
 
 DEADLINE_S = 10.0
 

@@ -4,17 +4,15 @@ import itertools
 
 from tailrace.server.domain.lease import AttemptEnd
 from tailrace.server.domain.task import Submission, TaskSnapshot
-from tailrace.server.store.base import (
-    MAX_ITEMS,
-    REAP_GAP_MS,
+from tailrace.server.store.base import MAX_ITEMS, REAP_GAP_MS, Store
+from tailrace.server.store.values import (
     Beat,
     Delivery,
-    Leased,
     LeaseHeld,
+    Leased,
     Release,
     ResultStored,
     Revocation,
-    Store,
     Submitted,
     Tick,
 )

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from tailrace.server.domain.lease import DELIVERY_LEASE_MS
 from tailrace.server.domain.task import Place, TaskState
-from tailrace.server.store.base import Beat, LeaseHeld
+from tailrace.server.store.values import Beat, LeaseHeld
 from tests.store.builders import a_submission, a_success
 from tests.store.harness import START_MS
 from tests.store.steps import Steps

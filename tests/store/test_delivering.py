@@ -5,7 +5,8 @@ from dataclasses import replace
 from tailrace.server.domain.lease import DELIVERY_LEASE_MS, lease_token
 from tailrace.server.domain.retry import RetryPolicy
 from tailrace.server.domain.task import Place, TaskState
-from tailrace.server.store.base import MAX_CALL_BYTES, Delivery
+from tailrace.server.store.base import MAX_CALL_BYTES
+from tailrace.server.store.values import Delivery
 from tests.store.builders import a_failure, a_lease_request, a_submission, nonces
 from tests.store.harness import START_MS
 from tests.store.steps import Steps

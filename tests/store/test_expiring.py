@@ -3,7 +3,7 @@
 import pytest
 
 from tailrace.server.domain.task import UNKEPT_RESULT_TTL_MS, Place, TaskState
-from tailrace.server.store.base import Tick
+from tailrace.server.store.values import Tick
 from tests.store.builders import a_failure, a_submission, a_success
 from tests.store.harness import START_MS
 from tests.store.steps import Steps

@@ -7,7 +7,7 @@ import pytest
 from tailrace.server.domain.errors import StoreUnavailableError
 from tailrace.server.domain.retry import RetryPolicy
 from tailrace.server.domain.task import Submission, TaskState
-from tailrace.server.store.base import Beat, Delivery, Release
+from tailrace.server.store.values import Beat, Delivery, Release
 from tests.store.builders import LOST, a_failure, a_lease_request, a_policy, a_revocation, a_submission, a_success
 from tests.store.harness import Harness
 from tests.store.steps import Steps

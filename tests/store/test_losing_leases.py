@@ -2,7 +2,8 @@
 
 from tailrace.server.domain.lease import DELIVERY_LEASE_MS, RELEASES_PER_LOST_LEASE
 from tailrace.server.domain.task import Place, TaskState
-from tailrace.server.store.base import REAP_GAP_MS, REAP_GRACE_MS, Tick
+from tailrace.server.store.base import REAP_GAP_MS, REAP_GRACE_MS
+from tailrace.server.store.values import Tick
 from tests.store.builders import LOST, a_failure, a_policy, a_submission
 from tests.store.harness import START_MS
 from tests.store.steps import Steps

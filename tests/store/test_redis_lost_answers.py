@@ -9,7 +9,8 @@ from tailrace.server.domain.errors import StoreUnavailableError
 from tailrace.server.domain.lease import DELIVERY_LEASE_MS
 from tailrace.server.domain.retry import RetryPolicy
 from tailrace.server.domain.task import Place, TaskState
-from tailrace.server.store.base import Beat, Delivery, EpochBreak, LeaseHeld, Release, TaskChanged
+from tailrace.server.store.changes import EpochBreak, TaskChanged
+from tailrace.server.store.values import Beat, Delivery, LeaseHeld, Release
 from tailrace.server.store.redis import RedisStore
 from tailrace.server.store.redis.scripts import assemble
 from tests.store.builders import LOST, a_failure, a_lease_request, a_submission, a_success

@@ -6,7 +6,8 @@ import pytest
 
 from tailrace.server.domain.retry import RetryPolicy
 from tailrace.server.domain.task import TaskState
-from tailrace.server.store.base import Beat, EpochBreak, LeaseNews, QueueReady, Release, Revocation, TaskChanged
+from tailrace.server.store.changes import EpochBreak, LeaseNews, QueueReady, TaskChanged
+from tailrace.server.store.values import Beat, Release, Revocation
 from tests.redis_server import redis_server
 from tests.store.builders import LOST, STOP, a_failure, a_lease_request, a_submission, a_success
 from tests.store.redis_harness import RedisHarness, open_redis

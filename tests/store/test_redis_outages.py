@@ -11,7 +11,9 @@ from structlog.testing import capture_logs
 
 from tailrace.server.domain.errors import StoreUnavailableError
 from tailrace.server.domain.task import TaskState
-from tailrace.server.store.base import REAP_GAP_MS, Beat, EpochBreak, Release, Revocation, TaskChanged
+from tailrace.server.store.base import REAP_GAP_MS
+from tailrace.server.store.changes import EpochBreak, TaskChanged
+from tailrace.server.store.values import Beat, Release, Revocation
 from tailrace.server.store.redis import connection, notifications
 from tests.redis_server import RedisServer, redis_server
 from tests.store.builders import LOST, STOP, a_failure, a_lease_request, a_submission, a_success

@@ -6,7 +6,7 @@ import pytest
 
 from tailrace.server.domain.retry import JITTER_STEPS, RetryPolicy
 from tailrace.server.domain.task import Place, TaskState
-from tailrace.server.store.base import Delivery
+from tailrace.server.store.values import Delivery
 from tests.store.builders import a_failure, a_policy, a_submission, a_success
 from tests.store.harness import START_MS
 from tests.store.steps import Steps

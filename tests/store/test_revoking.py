@@ -3,7 +3,7 @@
 import pytest
 
 from tailrace.server.domain.task import Place, TaskState
-from tailrace.server.store.base import Delivery, ResultStored, Revocation
+from tailrace.server.store.values import Delivery, ResultStored, Revocation
 from tests.store.builders import STOP, a_failure, a_policy, a_revocation, a_submission, a_success
 from tests.store.harness import START_MS
 from tests.store.steps import Steps

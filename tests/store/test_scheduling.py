@@ -1,7 +1,7 @@
 """Tasks that are not due yet."""
 
 from tailrace.server.domain.task import Place, TaskState
-from tailrace.server.store.base import Tick
+from tailrace.server.store.values import Tick
 from tests.store.builders import a_submission
 from tests.store.steps import Steps
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tailrace.server.domain.errors import StoreUnavailableError
-from tailrace.server.store.base import Change, TaskChanged
+from tailrace.server.store.changes import Change, TaskChanged
 from tailrace.server.store.sqlite import writer as writer_module
 from tailrace.server.store.sqlite.database import Database
 from tailrace.server.store.sqlite.writer import Done, Work, Writer

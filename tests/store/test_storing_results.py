@@ -8,7 +8,7 @@ import pytest
 
 from tailrace.server.domain.lease import AttemptEnd
 from tailrace.server.domain.task import DEFAULT_RESULT_TTL_MS, Place, TaskSnapshot, TaskState
-from tailrace.server.store.base import ResultStored
+from tailrace.server.store.values import ResultStored
 from tests.store.builders import HEAD, a_failure, a_policy, a_revocation, a_submission, a_success
 from tests.store.harness import START_MS, Harness
 from tests.store.redis_harness import RedisHarness

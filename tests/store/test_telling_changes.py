@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tailrace.server.store.base import Beat, LeaseNews, QueueReady, TaskChanged
+from tailrace.server.store.changes import LeaseNews, QueueReady, TaskChanged
+from tailrace.server.store.values import Beat
 from tests.store.builders import STOP, a_failure, a_policy, a_submission, a_success
 from tests.store.harness import Harness
 from tests.store.redis_listener import Listener, listening_to

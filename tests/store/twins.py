@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from tailrace.server.domain.task import Place, TaskSnapshot
-from tailrace.server.store.base import Change, EpochBreak, LeaseNews, QueueReady, Store, TaskChanged
+from tailrace.server.store.base import Store
+from tailrace.server.store.changes import Change, EpochBreak, LeaseNews, QueueReady, TaskChanged
 from tests.store.harness import Harness
 from tests.store.redis_harness import open_redis
 from tests.store.sqlite_harness import open_sqlite

@@ -19,7 +19,7 @@ from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.domain.errors import TailraceError
 from tailrace.server.domain.limits import FILL_MESSAGE_BYTES
 from tailrace.server.domain.task import TaskSnapshot, TaskState
-from tailrace.server.store.base import Change, EpochBreak, TaskChanged
+from tailrace.server.store.changes import Change, EpochBreak, TaskChanged
 
 READ_CHUNK = 500
 READ_AGAIN_S = 30.0

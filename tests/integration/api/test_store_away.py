@@ -13,11 +13,11 @@ from tailrace.server.dispatch import dispatcher as dispatcher_module
 from tailrace.server.domain.errors import StoreUnavailableError
 from tailrace.server.domain.lease import AttemptEnd
 from tailrace.server.domain.task import Submission, TaskSnapshot
-from tailrace.server.store.base import (
+from tailrace.server.store.values import (
     Beat,
-    Leased,
     LeaseHeld,
     LeaseRequest,
+    Leased,
     Release,
     ResultStored,
     Revocation,

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from tailrace.server.dispatch.session import WorkerSession
-from tailrace.server.store.base import Delivery, LeaseNews
+from tailrace.server.store.changes import LeaseNews
+from tailrace.server.store.values import Delivery
 from tests.unit.server.messages import a_submit
 
 NOW_MS = 1_800_000_000_000

@@ -12,16 +12,8 @@ from hypothesis import strategies as st
 from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.dispatch import dispatcher as dispatcher_module
 from tailrace.server.dispatch.dispatcher import Dispatcher, _shares
-from tailrace.server.store.base import (
-    Delivery,
-    EpochBreak,
-    Leased,
-    LeaseNews,
-    LeaseRequest,
-    QueueReady,
-    Revocation,
-    TaskChanged,
-)
+from tailrace.server.store.changes import EpochBreak, LeaseNews, QueueReady, TaskChanged
+from tailrace.server.store.values import Delivery, LeaseRequest, Leased, Revocation
 from tailrace.server.store.sqlite.store import SqliteStore
 from tests.store.builders import a_submission
 from tests.unit.server.deliveries import a_delivery

@@ -15,7 +15,7 @@ from tailrace.server.domain.errors import InvalidRequestError, LeaseLostError, L
 from tailrace.server.domain.lease import AttemptEnd
 from tailrace.server.domain.retry import RetryPolicy
 from tailrace.server.domain.task import TaskState
-from tailrace.server.store.base import Beat, Release
+from tailrace.server.store.values import Beat, Release
 from tailrace.v1 import task_pb2, worker_service_pb2
 from tests.unit.server.messages import DAY_S, KIB, MIB, TOKEN, a_failure, a_lease, a_payload, a_success, seconds
 

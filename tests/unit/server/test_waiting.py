@@ -3,7 +3,7 @@
 import pytest
 
 from tailrace.server.domain.task import TaskState
-from tailrace.server.store.base import TaskChanged
+from tailrace.server.store.changes import TaskChanged
 from tests.store.builders import a_failure, a_success
 from tests.unit.server.waiting_scene import Scene, Told
 

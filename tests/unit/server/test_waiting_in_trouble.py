@@ -8,7 +8,7 @@ import pytest
 from tailrace.server import waiting as waiting_module
 from tailrace.server.domain.errors import StoreUnavailableError, TailraceError
 from tailrace.server.domain.task import TaskSnapshot
-from tailrace.server.store.base import EpochBreak
+from tailrace.server.store.changes import EpochBreak
 from tailrace.server.waiting import Waiting
 from tests.unit.server.waiting_scene import Scene, Told
 from tests.wait import eventually_async

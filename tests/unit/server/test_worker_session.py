@@ -1,7 +1,8 @@
 """The credit of one worker stream: what is on its way counts until the worker ends it, gives it back or loses it."""
 
 from tailrace.server.dispatch.session import WorkerSession
-from tailrace.server.store.base import Delivery, LeaseNews
+from tailrace.server.store.changes import LeaseNews
+from tailrace.server.store.values import Delivery
 from tests.unit.server.deliveries import Wakes, a_delivery, a_session, deliveries, key_of, unheard
 
 MIB = 1 << 20

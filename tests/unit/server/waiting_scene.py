@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.domain.errors import StoreUnavailableError, TailraceError
 from tailrace.server.domain.task import TaskSnapshot
-from tailrace.server.store.base import Beat
+from tailrace.server.store.values import Beat
 from tailrace.server.waiting import Subscription, Waiting
 from tests.store.builders import a_failure, a_lease_request, a_submission, a_success
 from tests.store.sqlite_harness import SqliteHarness

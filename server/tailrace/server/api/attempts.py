@@ -9,7 +9,7 @@ from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.domain import limits
 from tailrace.server.domain.errors import LeaseLostError, TailraceError
 from tailrace.server.domain.lease import AttemptEnd
-from tailrace.server.store.base import LeaseHeld, ResultStored
+from tailrace.server.store.values import LeaseHeld, ResultStored
 from tailrace.v1 import worker_service_pb2 as pb
 
 Wire = TypeVar("Wire")

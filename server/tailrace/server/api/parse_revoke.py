@@ -4,7 +4,7 @@ from tailrace.server.api.parse_fields import check_count, check_size, check_text
 from tailrace.server.api.violations import Violations
 from tailrace.server.coordinator.failures import revoked
 from tailrace.server.domain import limits
-from tailrace.server.store.base import Revocation
+from tailrace.server.store.values import Revocation
 from tailrace.v1 import task_service_pb2 as pb
 
 

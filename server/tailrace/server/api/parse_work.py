@@ -19,7 +19,7 @@ from tailrace.server.domain.errors import LeaseLostError, LimitExceededError
 from tailrace.server.domain.lease import AttemptEnd
 from tailrace.server.domain.retry import JITTER_STEPS, RetryPolicy
 from tailrace.server.domain.task import TaskState
-from tailrace.server.store.base import Beat, Release
+from tailrace.server.store.values import Beat, Release
 from tailrace.v1 import task_pb2, worker_service_pb2
 
 UNKNOWN_TASK_TYPE = "UnknownTaskType"

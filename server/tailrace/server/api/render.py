@@ -11,7 +11,8 @@ from tailrace.server.domain.errors import TailraceError
 from tailrace.server.domain.lease import DELIVERY_LEASE_MS
 from tailrace.server.domain.limits import MAX_ECHO_BYTES
 from tailrace.server.domain.task import Place, TaskSnapshot, TaskState
-from tailrace.server.store.base import Delivery, LeaseNews
+from tailrace.server.store.changes import LeaseNews
+from tailrace.server.store.values import Delivery
 from tailrace.v1 import task_pb2, task_service_pb2, worker_service_pb2
 
 STATES: Mapping[TaskState, "task_pb2.TaskState.ValueType"] = {

@@ -21,7 +21,11 @@ MAX_VIOLATIONS = 10
 MAX_VIOLATION_CHARS = 160
 MAX_BAD_REQUEST_BYTES = 1_300
 """What is left of 4 KiB beside the message (it travels twice) and the other trailers, binary ones being in base64."""
-RETRY_DELAY_MS = 200
+RETRY_DELAYS_MS: Mapping[grpc.StatusCode, int] = {
+    grpc.StatusCode.UNAVAILABLE: 200,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 1_000,
+}
+"""When to try again, where that can help: a store that went away is soon back, room is made more slowly."""
 
 TABLE: Mapping[type[errors.TailraceError], tuple[grpc.StatusCode, str]] = {
     errors.InvalidRequestError: (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
@@ -30,6 +34,13 @@ TABLE: Mapping[type[errors.TailraceError], tuple[grpc.StatusCode, str]] = {
     errors.TaskIdConflictError: (grpc.StatusCode.ALREADY_EXISTS, "TASK_ID_CONFLICT"),
     errors.LeaseLostError: (grpc.StatusCode.ABORTED, "LEASE_LOST"),
     errors.ProtocolUnsupportedError: (grpc.StatusCode.FAILED_PRECONDITION, "PROTOCOL_UNSUPPORTED"),
+    errors.TaskNotTerminalError: (grpc.StatusCode.FAILED_PRECONDITION, "TASK_NOT_TERMINAL"),
+    errors.TaskNotResubmittableError: (grpc.StatusCode.FAILED_PRECONDITION, "TASK_NOT_RESUBMITTABLE"),
+    errors.PageTokenInvalidError: (grpc.StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID"),
+    errors.WorkerNotFoundError: (grpc.StatusCode.NOT_FOUND, "WORKER_NOT_FOUND"),
+    errors.QueueFullError: (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL"),
+    errors.StoreEmptiedError: (grpc.StatusCode.DATA_LOSS, "STORE_EMPTIED"),
+    errors.StoreFullError: (grpc.StatusCode.RESOURCE_EXHAUSTED, "STORE_FULL"),
     errors.ServerDrainingError: (grpc.StatusCode.UNAVAILABLE, "SERVER_DRAINING"),
     errors.StoreUnavailableError: (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE"),
 }
@@ -51,9 +62,11 @@ def trailers_of(error: errors.TailraceError) -> Trailers:
     if isinstance(error, errors.InvalidRequestError):
         _add_detail(status, _bad_request(error.violations))
     trailers: list[tuple[str, str | bytes]] = [("tailrace-reason", reason)]
-    if code is grpc.StatusCode.UNAVAILABLE:
-        _add_detail(status, RetryInfo(retry_delay=Duration(nanos=RETRY_DELAY_MS * 1_000_000)))
-        trailers.append(("grpc-retry-pushback-ms", str(RETRY_DELAY_MS)))
+    if (delay_ms := RETRY_DELAYS_MS.get(code)) is not None:
+        retry_delay = Duration()
+        retry_delay.FromMilliseconds(delay_ms)
+        _add_detail(status, RetryInfo(retry_delay=retry_delay))
+        trailers.append(("grpc-retry-pushback-ms", str(delay_ms)))
     if isinstance(error, errors.StoreUnavailableError) and "task_id" in error.metadata:
         trailers.append(("task_id", error.metadata["task_id"]))
     return (*trailers, ("grpc-status-details-bin", status.SerializeToString()))

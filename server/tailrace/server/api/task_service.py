@@ -17,7 +17,7 @@ from tailrace.server.domain import limits
 from tailrace.server.domain.errors import StoreUnavailableError, TailraceError, TaskNotFoundError
 from tailrace.server.domain.ids import new_task_id
 from tailrace.server.domain.task import Submission, TaskSnapshot
-from tailrace.server.store.base import Submitted
+from tailrace.server.store.values import Submitted
 from tailrace.server.waiting import Waiting
 from tailrace.v1 import task_service_pb2 as pb
 from tailrace.v1.task_service_pb2_grpc import TaskServiceServicer

@@ -24,7 +24,7 @@ from tailrace.server.dispatch.dispatcher import Dispatcher, give_back
 from tailrace.server.dispatch.session import WorkerSession
 from tailrace.server.domain import limits
 from tailrace.server.domain.errors import ProtocolUnsupportedError, StoreUnavailableError
-from tailrace.server.store.base import LeaseNews
+from tailrace.server.store.changes import LeaseNews
 from tailrace.v1 import task_pb2
 from tailrace.v1 import worker_service_pb2 as pb
 

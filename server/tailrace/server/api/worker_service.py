@@ -16,7 +16,8 @@ from tailrace.server.dispatch.dispatcher import Dispatcher, give_back
 from tailrace.server.dispatch.session import count_that_fits
 from tailrace.server.domain import limits
 from tailrace.server.domain.errors import LimitExceededError, TailraceError
-from tailrace.server.store.base import Delivery, LeaseNews
+from tailrace.server.store.changes import LeaseNews
+from tailrace.server.store.values import Delivery
 from tailrace.v1 import worker_service_pb2 as pb
 from tailrace.v1.worker_service_pb2_grpc import WorkerServiceServicer
 

@@ -7,9 +7,10 @@ from functools import partial
 from typing import TypeVar
 
 from tailrace.server.coordinator.batcher import CALL_DEADLINE_S, Batcher
-from tailrace.server.coordinator.failures import RELEASED_TOO_OFTEN
+from tailrace.server.coordinator.failures import DEADLINES, RELEASED_TOO_OFTEN
 from tailrace.server.domain.errors import (
     LeaseLostError,
+    QueueFullError,
     StoreUnavailableError,
     TailraceError,
     TaskIdConflictError,
@@ -18,8 +19,8 @@ from tailrace.server.domain.errors import (
 from tailrace.server.domain.ids import partition_of
 from tailrace.server.domain.lease import NONCE_BYTES, AttemptEnd
 from tailrace.server.domain.task import Submission, TaskSnapshot
-from tailrace.server.store.base import (
-    MAX_ITEMS,
+from tailrace.server.store.base import MAX_ITEMS, Store
+from tailrace.server.store.values import (
     Beat,
     Leased,
     LeaseHeld,
@@ -27,7 +28,6 @@ from tailrace.server.store.base import (
     Release,
     ResultStored,
     Revocation,
-    Store,
     Submitted,
 )
 
@@ -42,12 +42,19 @@ class Coordinator:
     none of the others.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, max_queue_depth: int | None = None) -> None:
         self._store = store
+        self.max_queue_depth = max_queue_depth
+        """How many tasks may wait in one queue, over all partitions; None: no limit."""
         partitions = range(store.partitions)
-        self._submits = [Batcher(partial(store.submit_tasks, p), size_of=_submission_bytes) for p in partitions]
+        # Each partition has its share; where tasks are few, exactness would cost a look at all the others.
+        depth = None if max_queue_depth is None else -(-max_queue_depth // store.partitions)
+        submit = partial(store.submit_tasks, max_queue_depth=depth)
+        self._submits = [Batcher(partial(submit, p), size_of=_submission_bytes) for p in partitions]
         self._reads = [Batcher(partial(store.read_tasks, p)) for p in partitions]
         self._waits = [Batcher(partial(store.register_waits, p)) for p in partitions]
+        watch = partial(store.register_waits, with_progress=True)
+        self._progress_waits = [Batcher(partial(watch, p)) for p in partitions]
         self._beats = [Batcher(partial(store.beat_leases, p)) for p in partitions]
         self._ends = [Batcher(partial(store.store_results, p), size_of=_end_bytes) for p in partitions]
         self._releases = [Batcher(partial(store.release_leases, p, failure=RELEASED_TOO_OFTEN)) for p in partitions]
@@ -61,15 +68,20 @@ class Coordinator:
     async def submit(self, submissions: Sequence[Submission]) -> list[Submitted | TailraceError]:
         """Accept tasks. Repeating a submission whose outcome is unknown is safe.
 
-        Each item is answered with a TaskIdConflictError when its id is taken by a different request.
+        Each item is answered with a TaskIdConflictError when its id is taken by a different request, and with a
+        QueueFullError when too many tasks wait in its queue.
         """
         outcomes = await self._spread(self._submits, submissions, lambda submission: submission.task_id)
-        return [
-            TaskIdConflictError(outcome.snapshot.task_id)
-            if isinstance(outcome, Submitted) and outcome.is_conflict
-            else outcome
-            for outcome in outcomes
-        ]
+        return [self._judge(submission, outcome) for submission, outcome in zip(submissions, outcomes, strict=True)]
+
+    def _judge(self, submission: Submission, outcome: Submitted | TailraceError) -> Submitted | TailraceError:
+        if isinstance(outcome, TailraceError):
+            return outcome
+        if outcome.is_conflict:
+            return TaskIdConflictError(submission.task_id)
+        if outcome.is_queue_full:
+            return QueueFullError(submission.queue, max_depth=self.max_queue_depth or 0)
+        return outcome
 
     async def read(self, task_ids: Sequence[str]) -> list[TaskSnapshot | TailraceError | None]:
         """Read outcomes as they are now; None for an id that does not exist.
@@ -94,21 +106,42 @@ class Coordinator:
         (outcome,) = await _in_time(self._store.read_tasks(partition, [task_id]))
         return outcome
 
-    async def register_waits(self, task_ids: Sequence[str]) -> list[TaskSnapshot | TailraceError | None]:
+    async def register_waits(
+        self, task_ids: Sequence[str], *, with_progress: bool = False
+    ) -> list[TaskSnapshot | TailraceError | None]:
         """Read outcomes as ``read`` does, and have this process told of every change from then on."""
-        return await self._spread(self._waits, task_ids, lambda task_id: task_id)
+        batchers = self._progress_waits if with_progress else self._waits
+        return await self._spread(batchers, task_ids, lambda task_id: task_id)
 
     async def lease(
-        self, partition: int, queues: tuple[str, ...], count: int, *, start_immediately: bool = False
+        self,
+        partition: int,
+        queues: tuple[str, ...],
+        count: int,
+        *,
+        start_immediately: bool = False,
+        max_bytes: int | None = None,
+        is_first_free: bool = False,
+        worker_id: str = "",
     ) -> Leased:
         """Take up to ``count`` tasks (at most MAX_ITEMS) of one partition out of their queues.
+
+        The rest is as in LeaseRequest.
 
         Raises:
             StoreUnavailableError: What the store may have handed out comes back by itself after the delivery lease.
         """
         random_bytes = secrets.token_bytes(NONCE_BYTES * min(count, MAX_ITEMS))
         nonces = tuple(random_bytes[i : i + NONCE_BYTES] for i in range(0, len(random_bytes), NONCE_BYTES))
-        request = LeaseRequest(queues=queues, nonces=nonces, start_immediately=start_immediately)
+        request = LeaseRequest(
+            queues=queues,
+            nonces=nonces,
+            failures=DEADLINES,
+            start_immediately=start_immediately,
+            max_bytes=max_bytes,
+            is_first_free=is_first_free,
+            worker_id=worker_id,
+        )
         return await _in_time(self._store.lease_tasks(partition, request))
 
     async def heartbeat(self, beats: Sequence[Beat]) -> list[LeaseHeld | TailraceError]:

@@ -1,5 +1,7 @@
 """The failures that the server itself writes into a task's record."""
 
+from tailrace.server.domain.deadline import DeadlineFailures
+from tailrace.server.domain.lease import EXECUTION_TIMEOUT_TYPE
 from tailrace.v1 import task_pb2
 
 LEASE_EXPIRED = task_pb2.Failure(
@@ -15,6 +17,29 @@ RELEASED_TOO_OFTEN = task_pb2.Failure(
     message="workers gave the task back a hundred times in a row",
     source="tailrace-server",
 ).SerializeToString()
+
+DEADLINES = DeadlineFailures(
+    start=task_pb2.Failure(
+        kind=task_pb2.FAILURE_KIND_TIMEOUT,
+        type="StartDeadlineExceeded",
+        message="no attempt had started by the start deadline",
+        source="tailrace-server",
+    ).SerializeToString(),
+    execution=task_pb2.Failure(
+        kind=task_pb2.FAILURE_KIND_TIMEOUT,
+        type=EXECUTION_TIMEOUT_TYPE,
+        message="the attempt ran longer than execution_timeout, and the worker did not end it",
+        source="tailrace-server",
+    ).SerializeToString(),
+    total=task_pb2.Failure(
+        kind=task_pb2.FAILURE_KIND_TIMEOUT,
+        type="TotalTimeout",
+        message="the task was not done within total_timeout",
+        source="tailrace-server",
+    ).SerializeToString(),
+)
+
+PURGED = "purged from its queue by an operator"
 
 
 def revoked(reason: str) -> bytes:

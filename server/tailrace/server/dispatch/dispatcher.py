@@ -16,7 +16,9 @@ import structlog
 from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.domain.errors import TailraceError
 from tailrace.server.domain.lease import DELIVERY_LEASE_MS
-from tailrace.server.store.base import MAX_ITEMS, Change, Delivery, EpochBreak, LeaseNews, Release, TaskChanged
+from tailrace.server.store.base import MAX_ITEMS
+from tailrace.server.store.changes import Change, EpochBreak, LeaseNews, TaskChanged
+from tailrace.server.store.values import Delivery, Release
 
 LOOK_AGAIN_S = 1.0
 STORE_BACKOFF_S = 0.5

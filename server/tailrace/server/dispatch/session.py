@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from tailrace.server.store.base import Delivery, LeaseNews
+from tailrace.server.store.changes import LeaseNews
+from tailrace.server.store.values import Delivery
 
 MAX_UNWRITTEN_BYTES = 4 << 20
 """Payloads kept for a worker that reads more slowly than tasks come; beyond it they stay in the store."""

@@ -9,7 +9,14 @@
     ├── TaskIdConflictError       the id is taken by a different request
     ├── LeaseLostError            the lease token is not the current one
     ├── ProtocolUnsupportedError
+    ├── TaskNotTerminalError      only a task that is done can be deleted
+    ├── TaskNotResubmittableError only a failed or revoked task can be run again
+    ├── PageTokenInvalidError
+    ├── WorkerNotFoundError
+    ├── QueueFullError            the operator's limit is reached; nothing was done
     ├── ServerDrainingError
+    ├── StoreEmptiedError         the store came back without its data
+    ├── StoreFullError            the store takes no more data; nothing was done
     └── StoreUnavailableError     the store did not answer; outcome unknown
 """
 
@@ -93,6 +100,58 @@ class ServerDrainingError(TailraceError):
 
     def __init__(self) -> None:
         super().__init__("the server is draining, reconnect")
+
+
+class TaskNotTerminalError(TailraceError):
+    """Only a task that is done can be deleted."""
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(f"task {task_id} is not done; revoke it first", metadata={"task_id": task_id})
+
+
+class TaskNotResubmittableError(TailraceError):
+    """Only a task in FAILURE or REVOKED can be run again."""
+
+    def __init__(self, task_id: str, state: str) -> None:
+        super().__init__(
+            f"task {task_id} is in {state}; only one in FAILURE or REVOKED can be run again",
+            metadata={"task_id": task_id},
+        )
+
+
+class PageTokenInvalidError(TailraceError):
+    """The page token is malformed, or of another query."""
+
+    def __init__(self) -> None:
+        super().__init__("the page token is malformed or of another query; start from the first page")
+
+
+class WorkerNotFoundError(TailraceError):
+    """No worker of this id is connected."""
+
+    def __init__(self, worker_id: str) -> None:
+        super().__init__(f"no worker {worker_id} is connected", metadata={"worker_id": worker_id})
+
+
+class QueueFullError(TailraceError):
+    """The queue has as many waiting tasks as the operator allows; nothing was done."""
+
+    def __init__(self, queue: str, *, max_depth: int) -> None:
+        super().__init__(
+            f"queue {queue} has {max_depth} waiting tasks, as many as it may; try again later",
+            metadata={"queue": queue, "max_depth": str(max_depth)},
+        )
+
+
+class StoreEmptiedError(TailraceError):
+    """The store came back without its data: what it held is gone."""
+
+    def __init__(self) -> None:
+        super().__init__("the store lost its data, and this task with it; submit it again")
+
+
+class StoreFullError(TailraceError):
+    """The store takes no more data; nothing was done."""
 
 
 class StoreUnavailableError(TailraceError):

@@ -14,6 +14,8 @@ MIN_LEASE_MS = 2_000
 MAX_LEASE_MS = 12 * 3_600_000
 RELEASES_PER_LOST_LEASE = 100
 NONCE_BYTES = 8
+EXECUTION_TIMEOUT_TYPE = "ExecutionTimeout"
+"""The type of the failure of an attempt that ran too long; a policy's ``non_retryable_types`` may name it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +59,13 @@ def holds(record: TaskRecord, token: bytes) -> bool:
     return record.place is Place.LEASE and record.lease_token == token
 
 
-def deliver(record: TaskRecord, *, nonce: bytes, start_immediately: bool, now_ms: int) -> TaskRecord:
-    """Hand a ready task to a worker, for the delivery lease, or started at once."""
+def deliver(
+    record: TaskRecord, *, nonce: bytes, start_immediately: bool, now_ms: int, worker_id: str = ""
+) -> TaskRecord:
+    """Hand a ready task to a worker, for the delivery lease, or started at once.
+
+    Who the worker is may become known with its first beat only.
+    """
     delivery_count = record.delivery_count + 1
     delivered = replace(
         record,
@@ -66,6 +73,7 @@ def deliver(record: TaskRecord, *, nonce: bytes, start_immediately: bool, now_ms
         delivery_count=delivery_count,
         lease_token=lease_token(delivery_count, nonce),
         lease_expire_ms=now_ms + DELIVERY_LEASE_MS,
+        worker_id=worker_id or record.worker_id,
     )
     return start(delivered, now_ms=now_ms) if start_immediately else delivered
 
@@ -79,18 +87,31 @@ def start(record: TaskRecord, *, now_ms: int) -> TaskRecord:
         revision=record.revision + 1,
         update_ms=now_ms,
         lease_expire_ms=now_ms + record.lease_ms,
+        start_ms=now_ms,
     )
 
 
-def beat(record: TaskRecord, token: bytes, *, is_waiting: bool, now_ms: int) -> TaskRecord | None:
-    """Take a sign of life: the first that is not waiting starts the attempt, every other extends the lease."""
+def beat(
+    record: TaskRecord,
+    token: bytes,
+    *,
+    is_waiting: bool,
+    now_ms: int,
+    worker_id: str = "",
+    progress: bytes | None = None,
+) -> TaskRecord | None:
+    """Take a sign of life: the first that is not waiting starts the attempt, every other extends the lease.
+
+    Progress counts once the attempt has started, and changes no state.
+    """
     if not holds(record, token):
         return None
-    if record.state is TaskState.STARTED:
-        return replace(record, lease_expire_ms=now_ms + record.lease_ms)
-    if is_waiting:
+    record = replace(record, worker_id=worker_id or record.worker_id)
+    if record.state is not TaskState.STARTED and is_waiting:
         return replace(record, lease_expire_ms=now_ms + DELIVERY_LEASE_MS)
-    return start(record, now_ms=now_ms)
+    if record.state is not TaskState.STARTED:
+        record = start(record, now_ms=now_ms)
+    return replace(record, lease_expire_ms=now_ms + record.lease_ms, progress=progress or record.progress)
 
 
 def end_attempt(record: TaskRecord, end: AttemptEnd, *, now_ms: int) -> AttemptEnded | None:
@@ -110,7 +131,7 @@ def _after_end(record: TaskRecord, end: AttemptEnd, *, now_ms: int) -> TaskRecor
         return end_revoked(record, now_ms=now_ms)
     if end.state is not TaskState.FAILURE:
         return finish(record, end.state, now_ms=now_ms, result=end.result, failure=end.failure)
-    failed = replace(record, failed_attempts=record.failed_attempts + 1, lost_leases=0, releases=0)
+    failed = _count_failure(record)
     policy = record.retry_policy or end.default_retry_policy or NO_RETRY
     may_retry = policy.allows_retry(failed_attempts=failed.failed_attempts, failure_type=end.failure_type)
     if end.is_non_retryable or not may_retry:
@@ -118,7 +139,22 @@ def _after_end(record: TaskRecord, end: AttemptEnd, *, now_ms: int) -> TaskRecor
     delay_ms = end.next_retry_delay_ms
     if delay_ms is None:
         delay_ms = policy.backoff_ms(failed_attempts=failed.failed_attempts, jitter=end.jitter)
-    return wait_until_due(_to_retry(failed, end.failure, now_ms=now_ms), delay_ms, now_ms=now_ms)
+    return _retry(failed, end.failure, delay_ms, now_ms=now_ms)
+
+
+def overrun(record: TaskRecord, *, failure: bytes, jitter: int, now_ms: int) -> TaskRecord:
+    """End an attempt that ran longer than its ``execution_timeout`` and the grace for the worker to end it itself.
+
+    It counts as failed; the submitter's policy decides, since no worker sent one.
+    """
+    if record.revocation is not None:
+        return end_revoked(record, now_ms=now_ms)
+    failed = _count_failure(record)
+    policy = record.retry_policy or NO_RETRY
+    if not policy.allows_retry(failed_attempts=failed.failed_attempts, failure_type=EXECUTION_TIMEOUT_TYPE):
+        return finish(failed, TaskState.FAILURE, now_ms=now_ms, failure=failure)
+    delay_ms = policy.backoff_ms(failed_attempts=failed.failed_attempts, jitter=jitter)
+    return _retry(failed, failure, delay_ms, now_ms=now_ms)
 
 
 def lose(record: TaskRecord, *, failure: bytes, now_ms: int) -> TaskRecord:
@@ -134,7 +170,7 @@ def lose(record: TaskRecord, *, failure: bytes, now_ms: int) -> TaskRecord:
     lost = replace(record, lost_leases=record.lost_leases + 1, releases=0)
     if lost.lost_leases >= lost.max_lost_leases:
         return finish(lost, TaskState.FAILURE, now_ms=now_ms, failure=failure)
-    return wait_until_due(_to_retry(lost, failure, now_ms=now_ms), 0, now_ms=now_ms)
+    return _retry(lost, failure, 0, now_ms=now_ms)
 
 
 def release(record: TaskRecord, token: bytes, *, delay_ms: int, failure: bytes, now_ms: int) -> TaskRecord | None:
@@ -162,8 +198,18 @@ def _lose_by_releases(record: TaskRecord, delay_ms: int, failure: bytes, *, now_
     lost = replace(record, lost_leases=record.lost_leases + 1, releases=0)
     if lost.lost_leases >= lost.max_lost_leases:
         return finish(lost, TaskState.FAILURE, now_ms=now_ms, failure=failure)
-    return wait_until_due(_to_retry(lost, failure, now_ms=now_ms), delay_ms, now_ms=now_ms)
+    return _retry(lost, failure, delay_ms, now_ms=now_ms)
 
 
-def _to_retry(record: TaskRecord, failure: bytes | None, *, now_ms: int) -> TaskRecord:
-    return replace(record, state=TaskState.RETRY, revision=record.revision + 1, update_ms=now_ms, last_failure=failure)
+def _count_failure(record: TaskRecord) -> TaskRecord:
+    return replace(record, failed_attempts=record.failed_attempts + 1, lost_leases=0, releases=0)
+
+
+def _retry(record: TaskRecord, failure: bytes | None, delay_ms: int, *, now_ms: int) -> TaskRecord:
+    """Have another attempt follow; one that would come too late is not waited for: the task ends as the last one did."""
+    if record.total_deadline_ms is not None and now_ms + delay_ms >= record.total_deadline_ms:
+        return finish(record, TaskState.FAILURE, now_ms=now_ms, failure=failure)
+    retried = replace(
+        record, state=TaskState.RETRY, revision=record.revision + 1, update_ms=now_ms, last_failure=failure
+    )
+    return wait_until_due(retried, delay_ms, now_ms=now_ms)

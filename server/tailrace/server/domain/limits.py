@@ -19,6 +19,9 @@ MAX_CONTENT_TYPE_BYTES: Final = 256
 MAX_CONTENT_ENCODING_BYTES: Final = 64
 MAX_ATTRIBUTES: Final = 16
 MAX_ATTRIBUTES_BYTES: Final = 1 << 10
+MAX_LABELS: Final = 16
+MAX_LABEL_KEY_BYTES: Final = 64
+MAX_LABEL_VALUE_BYTES: Final = 256
 MAX_HEADERS: Final = 32
 MAX_HEADERS_BYTES: Final = 8 << 10
 
@@ -38,9 +41,27 @@ MAX_REVOKE_REASON_BYTES: Final = 1 << 10
 MAX_BACKOFF_MS: Final = 30 * 86_400_000
 MAX_RESULT_TTL_MS: Final = 30 * 86_400_000
 MAX_START_DELAY_MS: Final = 365 * 86_400_000
+MAX_START_WITHIN_MS: Final = 365 * 86_400_000
+MAX_TOTAL_TIMEOUT_MS: Final = 365 * 86_400_000
+MIN_EXECUTION_TIMEOUT_MS: Final = 1_000
+MAX_EXECUTION_TIMEOUT_MS: Final = 30 * 86_400_000
 MAX_RELEASE_DELAY_MS: Final = 3_600_000
 
+MAX_PROGRESS_MESSAGE_BYTES: Final = 1 << 10
+MAX_PROGRESS_DETAILS_BYTES: Final = 16 << 10
+PROGRESS_INTERVAL_S: Final = 0.5
+"""How far apart two progress messages of one task are at least, on one stream."""
+
+DEFAULT_PAGE_SIZE: Final = 50
+MAX_PAGE_SIZE: Final = 1_000
+MAX_FILTER_BYTES: Final = 4 << 10
+MAX_LOOKED_AT: Final = 2_000
+"""Records that one page of a listing looks through at most, whether they pass the filter or not."""
+PURGE_BUDGET_S: Final = 5.0
+MAX_PURGE_STEP: Final = 500
+
 MAX_WAIT_TARGETS: Final = 1_000
+MAX_WATCH_TARGETS: Final = 100_000
 MAX_WAIT_TIMEOUT_MS: Final = 60_000
 """Of the long polls; a WaitFor stream may ask for any span and is asked to reconnect now and then."""
 WAIT_STREAM_LIFE_S: Final = 600.0

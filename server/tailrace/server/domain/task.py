@@ -60,6 +60,16 @@ class Submission:
     """None leaves the decision to the policy that a worker sends with the failure."""
     max_lost_leases: int = DEFAULT_MAX_LOST_LEASES
     return_existing: bool = False
+    schedule_ms: int | None = None
+    """Earliest start, as a point in time of the store's clock; not together with ``start_delay_ms``."""
+    start_deadline_ms: int | None = None
+    """Latest start, as a point in time of the store's clock; not together with ``start_within_ms``."""
+    start_within_ms: int | None = None
+    """Latest start, as a span from acceptance or, if later, from the scheduled start."""
+    execution_timeout_ms: int | None = None
+    total_timeout_ms: int | None = None
+    is_watched: bool = False
+    """Whether this process is to be told of every later change, as if the task had been registered for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +87,11 @@ class TaskRecord:
     retry_policy: RetryPolicy | None
     max_lost_leases: int
     create_ms: int
+    start_deadline_ms: int | None = None
+    """A task that is PENDING by then and not being delivered is REVOKED."""
+    total_deadline_ms: int | None = None
+    """A task that is not done by then is FAILURE."""
+    execution_timeout_ms: int | None = None
 
     state: TaskState
     place: Place
@@ -94,6 +109,10 @@ class TaskRecord:
     releases: int = 0
     """Given back in a row: a lost lease or an ended attempt sets it back."""
     delivery_count: int = 0
+    start_ms: int | None = None
+    """When the latest attempt started."""
+    worker_id: str = ""
+    """Who runs the latest attempt, or ran it, as far as they said."""
 
     lease_token: bytes | None = None
     lease_expire_ms: int | None = None
@@ -107,6 +126,8 @@ class TaskRecord:
     """The serialized Failure of a FAILURE or REVOKED."""
     last_failure: bytes | None = None
     """The serialized Failure of the latest attempt that failed or was lost, while the task goes on."""
+    progress: bytes | None = None
+    """The serialized Progress said last, by whichever attempt; none once terminal."""
     revocation: bytes | None = None
     """The serialized Failure with which the task ends unless its attempt succeeds; None: nobody asked it to stop."""
     expire_ms: int | None = None
@@ -131,8 +152,11 @@ class TaskSnapshot:
     result: bytes | None = None
     failure: bytes | None = None
     last_failure: bytes | None = None
+    progress: bytes | None = None
+    is_queue_paused: bool = False
+    """Whether what keeps a ready task from running is that its queue is paused."""
     is_whole: bool = True
-    """False where a store left result and failures out, though there are some, to keep its answer small."""
+    """False where a store left result, failures and progress out, though there are some, to keep its answer small."""
 
     @property
     def is_done(self) -> bool:
@@ -140,7 +164,7 @@ class TaskSnapshot:
         return self.state.is_done
 
 
-def snapshot_of(record: TaskRecord) -> TaskSnapshot:
+def snapshot_of(record: TaskRecord, *, is_queue_paused: bool = False) -> TaskSnapshot:
     """Cut a record down to what a waiting client is told."""
     return TaskSnapshot(
         task_id=record.task_id,
@@ -153,12 +177,19 @@ def snapshot_of(record: TaskRecord) -> TaskSnapshot:
         result=record.result,
         failure=record.failure,
         last_failure=record.last_failure,
+        progress=record.progress,
+        is_queue_paused=is_queue_paused and record.place is Place.READY,
     )
 
 
 def accept(submission: Submission, *, now_ms: int) -> TaskRecord:
     """Make the record of a new task: PENDING, ready or on the schedule."""
-    delayed = submission.start_delay_ms > 0
+    start_ms = max(now_ms + submission.start_delay_ms, submission.schedule_ms or 0)
+    delayed = start_ms > now_ms
+    start_deadline_ms = submission.start_deadline_ms
+    if submission.start_within_ms is not None:
+        start_deadline_ms = start_ms + submission.start_within_ms
+    total_ms = submission.total_timeout_ms
     return TaskRecord(
         task_id=submission.task_id,
         queue=submission.queue,
@@ -171,11 +202,14 @@ def accept(submission: Submission, *, now_ms: int) -> TaskRecord:
         retry_policy=submission.retry_policy,
         max_lost_leases=submission.max_lost_leases,
         create_ms=now_ms,
+        start_deadline_ms=start_deadline_ms,
+        total_deadline_ms=None if total_ms is None else now_ms + total_ms,
+        execution_timeout_ms=submission.execution_timeout_ms,
         state=TaskState.PENDING,
         place=Place.SCHEDULE if delayed else Place.READY,
         revision=1,
         update_ms=now_ms,
-        due_ms=now_ms + submission.start_delay_ms if delayed else None,
+        due_ms=start_ms if delayed else None,
     )
 
 
@@ -215,6 +249,7 @@ def finish(
         result=result if keeps_result else None,
         failure=failure,
         last_failure=None,
+        progress=None,
         revocation=None,
         expire_ms=now_ms + (record.result_ttl_ms if keeps_result else UNKEPT_RESULT_TTL_MS),
     )

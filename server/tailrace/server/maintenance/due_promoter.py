@@ -1,7 +1,8 @@
 """Puts tasks whose time has come on their queue."""
 
 from tailrace.server.maintenance.duty import Duty
-from tailrace.server.store.base import Store, Tick
+from tailrace.server.store.base import Store
+from tailrace.server.store.values import Tick
 
 LIMIT = 200
 

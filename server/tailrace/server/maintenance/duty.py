@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from tailrace.server.domain.errors import StoreUnavailableError
-from tailrace.server.store.base import Tick
+from tailrace.server.store.values import Tick
 
 LONGEST_REST_S = 1.0
 SHORTEST_REST_S = 0.01

@@ -1,7 +1,8 @@
 """Removes the records of tasks that are done and whose time is over."""
 
 from tailrace.server.maintenance.duty import Duty
-from tailrace.server.store.base import Store, Tick
+from tailrace.server.store.base import Store
+from tailrace.server.store.values import Tick
 
 LIMIT = 200
 LONGEST_REST_S = 5.0

@@ -2,7 +2,8 @@
 
 from tailrace.server.coordinator.failures import LEASE_EXPIRED
 from tailrace.server.maintenance.duty import Duty
-from tailrace.server.store.base import Store, Tick
+from tailrace.server.store.base import Store
+from tailrace.server.store.values import Tick
 
 LIMIT = 200
 

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 
-from tailrace.server.store.base import Change, EpochBreak
+from tailrace.server.store.changes import Change, EpochBreak
 
 CAPACITY = 100_000
 

@@ -42,6 +42,11 @@ const (
 	ErrorReason_ERROR_REASON_TASK_ID_CONFLICT ErrorReason = 4
 	// ABORTED. The lease token is no longer the current one. Stop the work.
 	ErrorReason_ERROR_REASON_LEASE_LOST ErrorReason = 5
+	// FAILED_PRECONDITION. Only a terminal task can be deleted. Revoke it first.
+	ErrorReason_ERROR_REASON_TASK_NOT_TERMINAL ErrorReason = 6
+	// RESOURCE_EXHAUSTED. The queue has as many waiting tasks as the operator
+	// allows; nothing was done. Try again later; see RetryInfo.
+	ErrorReason_ERROR_REASON_QUEUE_FULL ErrorReason = 10
 	// UNAVAILABLE. The server is going away; reconnect.
 	ErrorReason_ERROR_REASON_SERVER_DRAINING ErrorReason = 12
 	// UNAVAILABLE. The store did not answer; see RetryInfo. Whether a write took
@@ -52,7 +57,20 @@ const (
 	// max. Upgrade whichever side is older.
 	ErrorReason_ERROR_REASON_PROTOCOL_UNSUPPORTED ErrorReason = 16
 	// INTERNAL. A bug in the server; metadata: incident_id, which its log names.
-	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 22 // 6 to 11, 14, 15, 17 to 21 and 23 to 27 are kept free.
+	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 22
+	// INVALID_ARGUMENT. The page token is malformed or of another query. Start
+	// from the first page.
+	ErrorReason_ERROR_REASON_PAGE_TOKEN_INVALID ErrorReason = 17
+	// DATA_LOSS. The store came back without its data: what it held is gone.
+	// Submit again.
+	ErrorReason_ERROR_REASON_STORE_EMPTIED ErrorReason = 25
+	// RESOURCE_EXHAUSTED. The store takes no more data; nothing was done, and
+	// what runs goes on. Try again later; see RetryInfo.
+	ErrorReason_ERROR_REASON_STORE_FULL ErrorReason = 26
+	// FAILED_PRECONDITION. Only a task in FAILURE or REVOKED can be run again.
+	ErrorReason_ERROR_REASON_TASK_NOT_RESUBMITTABLE ErrorReason = 27
+	// NOT_FOUND. No worker of this worker_id is connected.
+	ErrorReason_ERROR_REASON_WORKER_NOT_FOUND ErrorReason = 28 // 7 to 9, 11, 14, 15, 18 to 21, 23 and 24 are kept free.
 )
 
 // Enum value maps for ErrorReason.
@@ -64,22 +82,36 @@ var (
 		3:  "ERROR_REASON_TASK_NOT_FOUND",
 		4:  "ERROR_REASON_TASK_ID_CONFLICT",
 		5:  "ERROR_REASON_LEASE_LOST",
+		6:  "ERROR_REASON_TASK_NOT_TERMINAL",
+		10: "ERROR_REASON_QUEUE_FULL",
 		12: "ERROR_REASON_SERVER_DRAINING",
 		13: "ERROR_REASON_STORE_UNAVAILABLE",
 		16: "ERROR_REASON_PROTOCOL_UNSUPPORTED",
 		22: "ERROR_REASON_INTERNAL",
+		17: "ERROR_REASON_PAGE_TOKEN_INVALID",
+		25: "ERROR_REASON_STORE_EMPTIED",
+		26: "ERROR_REASON_STORE_FULL",
+		27: "ERROR_REASON_TASK_NOT_RESUBMITTABLE",
+		28: "ERROR_REASON_WORKER_NOT_FOUND",
 	}
 	ErrorReason_value = map[string]int32{
-		"ERROR_REASON_UNSPECIFIED":          0,
-		"ERROR_REASON_INVALID_REQUEST":      1,
-		"ERROR_REASON_LIMIT_EXCEEDED":       2,
-		"ERROR_REASON_TASK_NOT_FOUND":       3,
-		"ERROR_REASON_TASK_ID_CONFLICT":     4,
-		"ERROR_REASON_LEASE_LOST":           5,
-		"ERROR_REASON_SERVER_DRAINING":      12,
-		"ERROR_REASON_STORE_UNAVAILABLE":    13,
-		"ERROR_REASON_PROTOCOL_UNSUPPORTED": 16,
-		"ERROR_REASON_INTERNAL":             22,
+		"ERROR_REASON_UNSPECIFIED":            0,
+		"ERROR_REASON_INVALID_REQUEST":        1,
+		"ERROR_REASON_LIMIT_EXCEEDED":         2,
+		"ERROR_REASON_TASK_NOT_FOUND":         3,
+		"ERROR_REASON_TASK_ID_CONFLICT":       4,
+		"ERROR_REASON_LEASE_LOST":             5,
+		"ERROR_REASON_TASK_NOT_TERMINAL":      6,
+		"ERROR_REASON_QUEUE_FULL":             10,
+		"ERROR_REASON_SERVER_DRAINING":        12,
+		"ERROR_REASON_STORE_UNAVAILABLE":      13,
+		"ERROR_REASON_PROTOCOL_UNSUPPORTED":   16,
+		"ERROR_REASON_INTERNAL":               22,
+		"ERROR_REASON_PAGE_TOKEN_INVALID":     17,
+		"ERROR_REASON_STORE_EMPTIED":          25,
+		"ERROR_REASON_STORE_FULL":             26,
+		"ERROR_REASON_TASK_NOT_RESUBMITTABLE": 27,
+		"ERROR_REASON_WORKER_NOT_FOUND":       28,
 	}
 )
 
@@ -114,18 +146,26 @@ var File_tailrace_v1_errors_proto protoreflect.FileDescriptor
 
 const file_tailrace_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x18tailrace/v1/errors.proto\x12\vtailrace.v1*\xd7\x02\n" +
+	"\x18tailrace/v1/errors.proto\x12\vtailrace.v1*\xc6\x04\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12\x1f\n" +
 	"\x1bERROR_REASON_LIMIT_EXCEEDED\x10\x02\x12\x1f\n" +
 	"\x1bERROR_REASON_TASK_NOT_FOUND\x10\x03\x12!\n" +
 	"\x1dERROR_REASON_TASK_ID_CONFLICT\x10\x04\x12\x1b\n" +
-	"\x17ERROR_REASON_LEASE_LOST\x10\x05\x12 \n" +
+	"\x17ERROR_REASON_LEASE_LOST\x10\x05\x12\"\n" +
+	"\x1eERROR_REASON_TASK_NOT_TERMINAL\x10\x06\x12\x1b\n" +
+	"\x17ERROR_REASON_QUEUE_FULL\x10\n" +
+	"\x12 \n" +
 	"\x1cERROR_REASON_SERVER_DRAINING\x10\f\x12\"\n" +
 	"\x1eERROR_REASON_STORE_UNAVAILABLE\x10\r\x12%\n" +
 	"!ERROR_REASON_PROTOCOL_UNSUPPORTED\x10\x10\x12\x19\n" +
-	"\x15ERROR_REASON_INTERNAL\x10\x16B(Z&tailrace.dev/go/tailrace/v1;tailracev1b\x06proto3"
+	"\x15ERROR_REASON_INTERNAL\x10\x16\x12#\n" +
+	"\x1fERROR_REASON_PAGE_TOKEN_INVALID\x10\x11\x12\x1e\n" +
+	"\x1aERROR_REASON_STORE_EMPTIED\x10\x19\x12\x1b\n" +
+	"\x17ERROR_REASON_STORE_FULL\x10\x1a\x12'\n" +
+	"#ERROR_REASON_TASK_NOT_RESUBMITTABLE\x10\x1b\x12!\n" +
+	"\x1dERROR_REASON_WORKER_NOT_FOUND\x10\x1cB(Z&tailrace.dev/go/tailrace/v1;tailracev1b\x06proto3"
 
 var (
 	file_tailrace_v1_errors_proto_rawDescOnce sync.Once

@@ -106,7 +106,9 @@ const (
 	// Waiting for its start time or for a retry backoff.
 	PendingReason_PENDING_REASON_DELAYED PendingReason = 2
 	// Sent to a worker that has not yet confirmed the start.
-	PendingReason_PENDING_REASON_DISPATCHED PendingReason = 4 // 3 is kept free for tasks that wait for other tasks, 5 for paused queues.
+	PendingReason_PENDING_REASON_DISPATCHED PendingReason = 4
+	// Its queue is paused.
+	PendingReason_PENDING_REASON_QUEUE_PAUSED PendingReason = 5 // 3 is kept free for tasks that wait for other tasks.
 )
 
 // Enum value maps for PendingReason.
@@ -116,12 +118,14 @@ var (
 		1: "PENDING_REASON_QUEUED",
 		2: "PENDING_REASON_DELAYED",
 		4: "PENDING_REASON_DISPATCHED",
+		5: "PENDING_REASON_QUEUE_PAUSED",
 	}
 	PendingReason_value = map[string]int32{
-		"PENDING_REASON_UNSPECIFIED": 0,
-		"PENDING_REASON_QUEUED":      1,
-		"PENDING_REASON_DELAYED":     2,
-		"PENDING_REASON_DISPATCHED":  4,
+		"PENDING_REASON_UNSPECIFIED":  0,
+		"PENDING_REASON_QUEUED":       1,
+		"PENDING_REASON_DELAYED":      2,
+		"PENDING_REASON_DISPATCHED":   4,
+		"PENDING_REASON_QUEUE_PAUSED": 5,
 	}
 )
 
@@ -160,7 +164,8 @@ const (
 	FailureKind_FAILURE_KIND_UNSPECIFIED FailureKind = 0
 	// The task's own code failed.
 	FailureKind_FAILURE_KIND_APPLICATION FailureKind = 1
-	// The attempt took too long, by the worker's own judgement.
+	// The attempt took too long, by the worker's own judgement; or
+	// execution_timeout, total_timeout or a start deadline passed.
 	FailureKind_FAILURE_KIND_TIMEOUT FailureKind = 2
 	// The worker stopped extending its lease.
 	FailureKind_FAILURE_KIND_LEASE_EXPIRED FailureKind = 3
@@ -216,6 +221,59 @@ func (x FailureKind) Number() protoreflect.EnumNumber {
 // Deprecated: Use FailureKind.Descriptor instead.
 func (FailureKind) EnumDescriptor() ([]byte, []int) {
 	return file_tailrace_v1_task_proto_rawDescGZIP(), []int{2}
+}
+
+// How much of a Task to return.
+type TaskView int32
+
+const (
+	// BASIC.
+	TaskView_TASK_VIEW_UNSPECIFIED TaskView = 0
+	// Without input, result, progress details and failure details.
+	TaskView_TASK_VIEW_BASIC TaskView = 1
+	// Everything.
+	TaskView_TASK_VIEW_FULL TaskView = 2
+)
+
+// Enum value maps for TaskView.
+var (
+	TaskView_name = map[int32]string{
+		0: "TASK_VIEW_UNSPECIFIED",
+		1: "TASK_VIEW_BASIC",
+		2: "TASK_VIEW_FULL",
+	}
+	TaskView_value = map[string]int32{
+		"TASK_VIEW_UNSPECIFIED": 0,
+		"TASK_VIEW_BASIC":       1,
+		"TASK_VIEW_FULL":        2,
+	}
+)
+
+func (x TaskView) Enum() *TaskView {
+	p := new(TaskView)
+	*p = x
+	return p
+}
+
+func (x TaskView) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TaskView) Descriptor() protoreflect.EnumDescriptor {
+	return file_tailrace_v1_task_proto_enumTypes[3].Descriptor()
+}
+
+func (TaskView) Type() protoreflect.EnumType {
+	return &file_tailrace_v1_task_proto_enumTypes[3]
+}
+
+func (x TaskView) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TaskView.Descriptor instead.
+func (TaskView) EnumDescriptor() ([]byte, []int) {
+	return file_tailrace_v1_task_proto_rawDescGZIP(), []int{3}
 }
 
 // A value written by one language and read by another. The server never
@@ -535,6 +593,22 @@ type TaskSpec struct {
 	// the worker declares for the task type decides
 	// (AttemptResult.default_retry_policy).
 	RetryPolicy *RetryPolicy `protobuf:"bytes,5,opt,name=retry_policy,json=retryPolicy,proto3" json:"retry_policy,omitempty"`
+	// Optional. Earliest start, as a point in time by the store's clock, at most
+	// 365 days away; one that has passed means at once. Set at most one of this
+	// and start_delay.
+	ScheduleTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=schedule_time,json=scheduleTime,proto3" json:"schedule_time,omitempty"`
+	// Optional. If no attempt has started by then, the task is revoked (kind
+	// TIMEOUT), in a paused queue too; one that is being delivered by then keeps
+	// its 10 seconds. Set at most one of this and start_within.
+	StartDeadline *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=start_deadline,json=startDeadline,proto3" json:"start_deadline,omitempty"`
+	// Optional. Longest one attempt may run, at least 1s, at most 30 days. The
+	// worker ends it then; 10s later the server does, heartbeats or not, and the
+	// retry policy of this spec decides.
+	ExecutionTimeout *durationpb.Duration `protobuf:"bytes,8,opt,name=execution_timeout,json=executionTimeout,proto3" json:"execution_timeout,omitempty"`
+	// Optional. Longest time from acceptance to a terminal state, at most 365
+	// days; then the task is FAILURE (kind TIMEOUT), whatever it does. A retry
+	// that would come later is not waited for.
+	TotalTimeout *durationpb.Duration `protobuf:"bytes,9,opt,name=total_timeout,json=totalTimeout,proto3" json:"total_timeout,omitempty"`
 	// Optional. Lease length, 2s to 12h, default 30s; a worker must heartbeat
 	// within it.
 	LeaseDuration *durationpb.Duration `protobuf:"bytes,10,opt,name=lease_duration,json=leaseDuration,proto3" json:"lease_duration,omitempty"`
@@ -542,12 +616,18 @@ type TaskSpec struct {
 	// 24h, at most 30 days. Set to 0: 60s and without result (TaskResult.result
 	// stays unset), for those who only wait for the end.
 	ResultTtl *durationpb.Duration `protobuf:"bytes,11,opt,name=result_ttl,json=resultTtl,proto3" json:"result_ttl,omitempty"`
+	// Optional. Usable in ListTasks filters. At most 16, keys to 64, values to
+	// 256 bytes.
+	Labels map[string]string `protobuf:"bytes,12,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Optional. Carried to the worker unchanged: trace context, tenant. At most
 	// 32 entries, 8 KiB in all.
 	Headers map[string]string `protobuf:"bytes,13,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Optional. Earliest start, as a span from acceptance, by the store's clock.
 	// At most 365 days.
-	StartDelay    *durationpb.Duration `protobuf:"bytes,15,opt,name=start_delay,json=startDelay,proto3" json:"start_delay,omitempty"`
+	StartDelay *durationpb.Duration `protobuf:"bytes,15,opt,name=start_delay,json=startDelay,proto3" json:"start_delay,omitempty"`
+	// Optional. start_deadline as a span from acceptance or, if later, from the
+	// scheduled start. More than 0, at most 365 days.
+	StartWithin   *durationpb.Duration `protobuf:"bytes,16,opt,name=start_within,json=startWithin,proto3" json:"start_within,omitempty"` // 14 is kept free for a fairness key.
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -617,6 +697,34 @@ func (x *TaskSpec) GetRetryPolicy() *RetryPolicy {
 	return nil
 }
 
+func (x *TaskSpec) GetScheduleTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ScheduleTime
+	}
+	return nil
+}
+
+func (x *TaskSpec) GetStartDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartDeadline
+	}
+	return nil
+}
+
+func (x *TaskSpec) GetExecutionTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.ExecutionTimeout
+	}
+	return nil
+}
+
+func (x *TaskSpec) GetTotalTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.TotalTimeout
+	}
+	return nil
+}
+
 func (x *TaskSpec) GetLeaseDuration() *durationpb.Duration {
 	if x != nil {
 		return x.LeaseDuration
@@ -627,6 +735,13 @@ func (x *TaskSpec) GetLeaseDuration() *durationpb.Duration {
 func (x *TaskSpec) GetResultTtl() *durationpb.Duration {
 	if x != nil {
 		return x.ResultTtl
+	}
+	return nil
+}
+
+func (x *TaskSpec) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
 	}
 	return nil
 }
@@ -645,6 +760,95 @@ func (x *TaskSpec) GetStartDelay() *durationpb.Duration {
 	return nil
 }
 
+func (x *TaskSpec) GetStartWithin() *durationpb.Duration {
+	if x != nil {
+		return x.StartWithin
+	}
+	return nil
+}
+
+// How far an attempt has come. Last write wins.
+type Progress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Units done.
+	Current int64 `protobuf:"varint,1,opt,name=current,proto3" json:"current,omitempty"`
+	// Units in all; 0 when unknown.
+	Total int64 `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
+	// Short text. At most 1 KiB.
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// Optional. A checkpoint handed to the next attempt. At most 16 KiB.
+	Details *Payload `protobuf:"bytes,4,opt,name=details,proto3" json:"details,omitempty"`
+	// Output only. When the server took it.
+	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Progress) Reset() {
+	*x = Progress{}
+	mi := &file_tailrace_v1_task_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Progress) ProtoMessage() {}
+
+func (x *Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_tailrace_v1_task_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Progress.ProtoReflect.Descriptor instead.
+func (*Progress) Descriptor() ([]byte, []int) {
+	return file_tailrace_v1_task_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Progress) GetCurrent() int64 {
+	if x != nil {
+		return x.Current
+	}
+	return 0
+}
+
+func (x *Progress) GetTotal() int64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *Progress) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Progress) GetDetails() *Payload {
+	if x != nil {
+		return x.Details
+	}
+	return nil
+}
+
+func (x *Progress) GetUpdateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdateTime
+	}
+	return nil
+}
+
 // The answer to "what became of it". Small: carries no input.
 type TaskResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -656,7 +860,7 @@ type TaskResult struct {
 	// terminal states.
 	Done bool `protobuf:"varint,3,opt,name=done,proto3" json:"done,omitempty"`
 	// Changes with every change of state. Pass it back as after_revision. Two
-	// outcomes of one revision differ in pending_reason only.
+	// outcomes of one revision differ in progress and pending_reason only.
 	Revision int64 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
 	// Attempts started so far, released ones not counted.
 	Attempt int32 `protobuf:"varint,5,opt,name=attempt,proto3" json:"attempt,omitempty"`
@@ -668,17 +872,19 @@ type TaskResult struct {
 	Failure *Failure `protobuf:"bytes,8,opt,name=failure,proto3" json:"failure,omitempty"`
 	// The most recent failed attempt or lost lease, while the task goes on.
 	LastFailure *Failure `protobuf:"bytes,9,opt,name=last_failure,json=lastFailure,proto3" json:"last_failure,omitempty"`
+	// The latest progress of any attempt so far. Unset once the task is terminal.
+	Progress *Progress `protobuf:"bytes,10,opt,name=progress,proto3" json:"progress,omitempty"`
 	// When the revision last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// When the record is deleted. Set once terminal.
-	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"` // 10 is kept free for progress.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TaskResult) Reset() {
 	*x = TaskResult{}
-	mi := &file_tailrace_v1_task_proto_msgTypes[4]
+	mi := &file_tailrace_v1_task_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -690,7 +896,7 @@ func (x *TaskResult) String() string {
 func (*TaskResult) ProtoMessage() {}
 
 func (x *TaskResult) ProtoReflect() protoreflect.Message {
-	mi := &file_tailrace_v1_task_proto_msgTypes[4]
+	mi := &file_tailrace_v1_task_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -703,7 +909,7 @@ func (x *TaskResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskResult.ProtoReflect.Descriptor instead.
 func (*TaskResult) Descriptor() ([]byte, []int) {
-	return file_tailrace_v1_task_proto_rawDescGZIP(), []int{4}
+	return file_tailrace_v1_task_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *TaskResult) GetTaskId() string {
@@ -769,6 +975,13 @@ func (x *TaskResult) GetLastFailure() *Failure {
 	return nil
 }
 
+func (x *TaskResult) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
 func (x *TaskResult) GetUpdateTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.UpdateTime
@@ -781,6 +994,144 @@ func (x *TaskResult) GetExpireTime() *timestamppb.Timestamp {
 		return x.ExpireTime
 	}
 	return nil
+}
+
+// The full record of a task.
+type Task struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As submitted.
+	TaskId string `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	// As submitted, with the queue filled in. The input is dropped when the task
+	// ends in SUCCESS and kept otherwise, so that it can be run again.
+	Spec *TaskSpec `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
+	// What became of it so far.
+	Outcome *TaskResult `protobuf:"bytes,3,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// When it was accepted.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When the latest attempt started. Unset before the first.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// When it became terminal.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// The worker that holds it or, once it is terminal or waits for another
+	// attempt, the one that ran the latest attempt.
+	WorkerId string `protobuf:"bytes,7,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
+	// When its lease runs out unless it is extended. Unset unless it is leased.
+	LeaseExpireTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=lease_expire_time,json=leaseExpireTime,proto3" json:"lease_expire_time,omitempty"`
+	// Times this task was handed to a worker, confirmed or not.
+	DeliveryCount int32 `protobuf:"varint,9,opt,name=delivery_count,json=deliveryCount,proto3" json:"delivery_count,omitempty"`
+	// Somebody asked for it to stop, and it has not ended yet.
+	RevokeRequested bool `protobuf:"varint,10,opt,name=revoke_requested,json=revokeRequested,proto3" json:"revoke_requested,omitempty"`
+	// As submitted.
+	ParentTaskId  string `protobuf:"bytes,12,opt,name=parent_task_id,json=parentTaskId,proto3" json:"parent_task_id,omitempty"` // 11, 13 and 14 are kept free for a group, a root and a schedule.
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Task) Reset() {
+	*x = Task{}
+	mi := &file_tailrace_v1_task_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Task) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Task) ProtoMessage() {}
+
+func (x *Task) ProtoReflect() protoreflect.Message {
+	mi := &file_tailrace_v1_task_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Task.ProtoReflect.Descriptor instead.
+func (*Task) Descriptor() ([]byte, []int) {
+	return file_tailrace_v1_task_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Task) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
+func (x *Task) GetSpec() *TaskSpec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *Task) GetOutcome() *TaskResult {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
+func (x *Task) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Task) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *Task) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *Task) GetWorkerId() string {
+	if x != nil {
+		return x.WorkerId
+	}
+	return ""
+}
+
+func (x *Task) GetLeaseExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LeaseExpireTime
+	}
+	return nil
+}
+
+func (x *Task) GetDeliveryCount() int32 {
+	if x != nil {
+		return x.DeliveryCount
+	}
+	return 0
+}
+
+func (x *Task) GetRevokeRequested() bool {
+	if x != nil {
+		return x.RevokeRequested
+	}
+	return false
+}
+
+func (x *Task) GetParentTaskId() string {
+	if x != nil {
+		return x.ParentTaskId
+	}
+	return ""
 }
 
 // Why one item of a call failed: what the call itself would have answered.
@@ -800,7 +1151,7 @@ type ItemError struct {
 
 func (x *ItemError) Reset() {
 	*x = ItemError{}
-	mi := &file_tailrace_v1_task_proto_msgTypes[5]
+	mi := &file_tailrace_v1_task_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -812,7 +1163,7 @@ func (x *ItemError) String() string {
 func (*ItemError) ProtoMessage() {}
 
 func (x *ItemError) ProtoReflect() protoreflect.Message {
-	mi := &file_tailrace_v1_task_proto_msgTypes[5]
+	mi := &file_tailrace_v1_task_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -825,7 +1176,7 @@ func (x *ItemError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ItemError.ProtoReflect.Descriptor instead.
 func (*ItemError) Descriptor() ([]byte, []int) {
-	return file_tailrace_v1_task_proto_rawDescGZIP(), []int{5}
+	return file_tailrace_v1_task_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ItemError) GetCode() int32 {
@@ -888,23 +1239,39 @@ const file_tailrace_v1_task_proto_rawDesc = "" +
 	"maxBackoff\x12-\n" +
 	"\x12backoff_multiplier\x18\x04 \x01(\x01R\x11backoffMultiplier\x12.\n" +
 	"\x13non_retryable_types\x18\x05 \x03(\tR\x11nonRetryableTypes\x12&\n" +
-	"\x0fmax_lost_leases\x18\x06 \x01(\x05R\rmaxLostLeases\"\xf4\x03\n" +
+	"\x0fmax_lost_leases\x18\x06 \x01(\x05R\rmaxLostLeases\"\xb4\a\n" +
 	"\bTaskSpec\x12\x1b\n" +
 	"\ttask_type\x18\x01 \x01(\tR\btaskType\x12\x14\n" +
 	"\x05queue\x18\x02 \x01(\tR\x05queue\x12*\n" +
 	"\x05input\x18\x03 \x01(\v2\x14.tailrace.v1.PayloadR\x05input\x12\x1a\n" +
 	"\bpriority\x18\x04 \x01(\x05R\bpriority\x12;\n" +
-	"\fretry_policy\x18\x05 \x01(\v2\x18.tailrace.v1.RetryPolicyR\vretryPolicy\x12@\n" +
+	"\fretry_policy\x18\x05 \x01(\v2\x18.tailrace.v1.RetryPolicyR\vretryPolicy\x12?\n" +
+	"\rschedule_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\fscheduleTime\x12A\n" +
+	"\x0estart_deadline\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\rstartDeadline\x12F\n" +
+	"\x11execution_timeout\x18\b \x01(\v2\x19.google.protobuf.DurationR\x10executionTimeout\x12>\n" +
+	"\rtotal_timeout\x18\t \x01(\v2\x19.google.protobuf.DurationR\ftotalTimeout\x12@\n" +
 	"\x0elease_duration\x18\n" +
 	" \x01(\v2\x19.google.protobuf.DurationR\rleaseDuration\x128\n" +
 	"\n" +
-	"result_ttl\x18\v \x01(\v2\x19.google.protobuf.DurationR\tresultTtl\x12<\n" +
+	"result_ttl\x18\v \x01(\v2\x19.google.protobuf.DurationR\tresultTtl\x129\n" +
+	"\x06labels\x18\f \x03(\v2!.tailrace.v1.TaskSpec.LabelsEntryR\x06labels\x12<\n" +
 	"\aheaders\x18\r \x03(\v2\".tailrace.v1.TaskSpec.HeadersEntryR\aheaders\x12:\n" +
 	"\vstart_delay\x18\x0f \x01(\v2\x19.google.protobuf.DurationR\n" +
-	"startDelay\x1a:\n" +
+	"startDelay\x12<\n" +
+	"\fstart_within\x18\x10 \x01(\v2\x19.google.protobuf.DurationR\vstartWithin\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf1\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc1\x01\n" +
+	"\bProgress\x12\x18\n" +
+	"\acurrent\x18\x01 \x01(\x03R\acurrent\x12\x14\n" +
+	"\x05total\x18\x02 \x01(\x03R\x05total\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x12.\n" +
+	"\adetails\x18\x04 \x01(\v2\x14.tailrace.v1.PayloadR\adetails\x12;\n" +
+	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"updateTime\"\xa4\x04\n" +
 	"\n" +
 	"TaskResult\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12,\n" +
@@ -915,11 +1282,28 @@ const file_tailrace_v1_task_proto_rawDesc = "" +
 	"\x0epending_reason\x18\x06 \x01(\x0e2\x1a.tailrace.v1.PendingReasonR\rpendingReason\x12,\n" +
 	"\x06result\x18\a \x01(\v2\x14.tailrace.v1.PayloadR\x06result\x12.\n" +
 	"\afailure\x18\b \x01(\v2\x14.tailrace.v1.FailureR\afailure\x127\n" +
-	"\flast_failure\x18\t \x01(\v2\x14.tailrace.v1.FailureR\vlastFailure\x12;\n" +
+	"\flast_failure\x18\t \x01(\v2\x14.tailrace.v1.FailureR\vlastFailure\x121\n" +
+	"\bprogress\x18\n" +
+	" \x01(\v2\x15.tailrace.v1.ProgressR\bprogress\x12;\n" +
 	"\vupdate_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12;\n" +
 	"\vexpire_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"\xd0\x01\n" +
+	"expireTime\"\x89\x04\n" +
+	"\x04Task\x12\x17\n" +
+	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12)\n" +
+	"\x04spec\x18\x02 \x01(\v2\x15.tailrace.v1.TaskSpecR\x04spec\x121\n" +
+	"\aoutcome\x18\x03 \x01(\v2\x17.tailrace.v1.TaskResultR\aoutcome\x12;\n" +
+	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x129\n" +
+	"\n" +
+	"start_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
+	"\bend_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\x1b\n" +
+	"\tworker_id\x18\a \x01(\tR\bworkerId\x12F\n" +
+	"\x11lease_expire_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x0fleaseExpireTime\x12%\n" +
+	"\x0edelivery_count\x18\t \x01(\x05R\rdeliveryCount\x12)\n" +
+	"\x10revoke_requested\x18\n" +
+	" \x01(\bR\x0frevokeRequested\x12$\n" +
+	"\x0eparent_task_id\x18\f \x01(\tR\fparentTaskId\"\xd0\x01\n" +
 	"\tItemError\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
@@ -935,19 +1319,24 @@ const file_tailrace_v1_task_proto_rawDesc = "" +
 	"\x10TASK_STATE_RETRY\x10\x03\x12\x16\n" +
 	"\x12TASK_STATE_SUCCESS\x10\x04\x12\x16\n" +
 	"\x12TASK_STATE_FAILURE\x10\x05\x12\x16\n" +
-	"\x12TASK_STATE_REVOKED\x10\x06*\x85\x01\n" +
+	"\x12TASK_STATE_REVOKED\x10\x06*\xa6\x01\n" +
 	"\rPendingReason\x12\x1e\n" +
 	"\x1aPENDING_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15PENDING_REASON_QUEUED\x10\x01\x12\x1a\n" +
 	"\x16PENDING_REASON_DELAYED\x10\x02\x12\x1d\n" +
-	"\x19PENDING_REASON_DISPATCHED\x10\x04*\xb6\x01\n" +
+	"\x19PENDING_REASON_DISPATCHED\x10\x04\x12\x1f\n" +
+	"\x1bPENDING_REASON_QUEUE_PAUSED\x10\x05*\xb6\x01\n" +
 	"\vFailureKind\x12\x1c\n" +
 	"\x18FAILURE_KIND_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18FAILURE_KIND_APPLICATION\x10\x01\x12\x18\n" +
 	"\x14FAILURE_KIND_TIMEOUT\x10\x02\x12\x1e\n" +
 	"\x1aFAILURE_KIND_LEASE_EXPIRED\x10\x03\x12\x18\n" +
 	"\x14FAILURE_KIND_REVOKED\x10\x04\x12\x17\n" +
-	"\x13FAILURE_KIND_SYSTEM\x10\x06B(Z&tailrace.dev/go/tailrace/v1;tailracev1b\x06proto3"
+	"\x13FAILURE_KIND_SYSTEM\x10\x06*N\n" +
+	"\bTaskView\x12\x19\n" +
+	"\x15TASK_VIEW_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fTASK_VIEW_BASIC\x10\x01\x12\x12\n" +
+	"\x0eTASK_VIEW_FULL\x10\x02B(Z&tailrace.dev/go/tailrace/v1;tailracev1b\x06proto3"
 
 var (
 	file_tailrace_v1_task_proto_rawDescOnce sync.Once
@@ -961,51 +1350,70 @@ func file_tailrace_v1_task_proto_rawDescGZIP() []byte {
 	return file_tailrace_v1_task_proto_rawDescData
 }
 
-var file_tailrace_v1_task_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_tailrace_v1_task_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_tailrace_v1_task_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_tailrace_v1_task_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_tailrace_v1_task_proto_goTypes = []any{
 	(TaskState)(0),                // 0: tailrace.v1.TaskState
 	(PendingReason)(0),            // 1: tailrace.v1.PendingReason
 	(FailureKind)(0),              // 2: tailrace.v1.FailureKind
-	(*Payload)(nil),               // 3: tailrace.v1.Payload
-	(*Failure)(nil),               // 4: tailrace.v1.Failure
-	(*RetryPolicy)(nil),           // 5: tailrace.v1.RetryPolicy
-	(*TaskSpec)(nil),              // 6: tailrace.v1.TaskSpec
-	(*TaskResult)(nil),            // 7: tailrace.v1.TaskResult
-	(*ItemError)(nil),             // 8: tailrace.v1.ItemError
-	nil,                           // 9: tailrace.v1.Payload.AttributesEntry
-	nil,                           // 10: tailrace.v1.TaskSpec.HeadersEntry
-	nil,                           // 11: tailrace.v1.ItemError.MetadataEntry
-	(*durationpb.Duration)(nil),   // 12: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(TaskView)(0),                 // 3: tailrace.v1.TaskView
+	(*Payload)(nil),               // 4: tailrace.v1.Payload
+	(*Failure)(nil),               // 5: tailrace.v1.Failure
+	(*RetryPolicy)(nil),           // 6: tailrace.v1.RetryPolicy
+	(*TaskSpec)(nil),              // 7: tailrace.v1.TaskSpec
+	(*Progress)(nil),              // 8: tailrace.v1.Progress
+	(*TaskResult)(nil),            // 9: tailrace.v1.TaskResult
+	(*Task)(nil),                  // 10: tailrace.v1.Task
+	(*ItemError)(nil),             // 11: tailrace.v1.ItemError
+	nil,                           // 12: tailrace.v1.Payload.AttributesEntry
+	nil,                           // 13: tailrace.v1.TaskSpec.LabelsEntry
+	nil,                           // 14: tailrace.v1.TaskSpec.HeadersEntry
+	nil,                           // 15: tailrace.v1.ItemError.MetadataEntry
+	(*durationpb.Duration)(nil),   // 16: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
 }
 var file_tailrace_v1_task_proto_depIdxs = []int32{
-	9,  // 0: tailrace.v1.Payload.attributes:type_name -> tailrace.v1.Payload.AttributesEntry
+	12, // 0: tailrace.v1.Payload.attributes:type_name -> tailrace.v1.Payload.AttributesEntry
 	2,  // 1: tailrace.v1.Failure.kind:type_name -> tailrace.v1.FailureKind
-	12, // 2: tailrace.v1.Failure.next_retry_delay:type_name -> google.protobuf.Duration
-	3,  // 3: tailrace.v1.Failure.details:type_name -> tailrace.v1.Payload
-	4,  // 4: tailrace.v1.Failure.cause:type_name -> tailrace.v1.Failure
-	12, // 5: tailrace.v1.RetryPolicy.initial_backoff:type_name -> google.protobuf.Duration
-	12, // 6: tailrace.v1.RetryPolicy.max_backoff:type_name -> google.protobuf.Duration
-	3,  // 7: tailrace.v1.TaskSpec.input:type_name -> tailrace.v1.Payload
-	5,  // 8: tailrace.v1.TaskSpec.retry_policy:type_name -> tailrace.v1.RetryPolicy
-	12, // 9: tailrace.v1.TaskSpec.lease_duration:type_name -> google.protobuf.Duration
-	12, // 10: tailrace.v1.TaskSpec.result_ttl:type_name -> google.protobuf.Duration
-	10, // 11: tailrace.v1.TaskSpec.headers:type_name -> tailrace.v1.TaskSpec.HeadersEntry
-	12, // 12: tailrace.v1.TaskSpec.start_delay:type_name -> google.protobuf.Duration
-	0,  // 13: tailrace.v1.TaskResult.state:type_name -> tailrace.v1.TaskState
-	1,  // 14: tailrace.v1.TaskResult.pending_reason:type_name -> tailrace.v1.PendingReason
-	3,  // 15: tailrace.v1.TaskResult.result:type_name -> tailrace.v1.Payload
-	4,  // 16: tailrace.v1.TaskResult.failure:type_name -> tailrace.v1.Failure
-	4,  // 17: tailrace.v1.TaskResult.last_failure:type_name -> tailrace.v1.Failure
-	13, // 18: tailrace.v1.TaskResult.update_time:type_name -> google.protobuf.Timestamp
-	13, // 19: tailrace.v1.TaskResult.expire_time:type_name -> google.protobuf.Timestamp
-	11, // 20: tailrace.v1.ItemError.metadata:type_name -> tailrace.v1.ItemError.MetadataEntry
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	16, // 2: tailrace.v1.Failure.next_retry_delay:type_name -> google.protobuf.Duration
+	4,  // 3: tailrace.v1.Failure.details:type_name -> tailrace.v1.Payload
+	5,  // 4: tailrace.v1.Failure.cause:type_name -> tailrace.v1.Failure
+	16, // 5: tailrace.v1.RetryPolicy.initial_backoff:type_name -> google.protobuf.Duration
+	16, // 6: tailrace.v1.RetryPolicy.max_backoff:type_name -> google.protobuf.Duration
+	4,  // 7: tailrace.v1.TaskSpec.input:type_name -> tailrace.v1.Payload
+	6,  // 8: tailrace.v1.TaskSpec.retry_policy:type_name -> tailrace.v1.RetryPolicy
+	17, // 9: tailrace.v1.TaskSpec.schedule_time:type_name -> google.protobuf.Timestamp
+	17, // 10: tailrace.v1.TaskSpec.start_deadline:type_name -> google.protobuf.Timestamp
+	16, // 11: tailrace.v1.TaskSpec.execution_timeout:type_name -> google.protobuf.Duration
+	16, // 12: tailrace.v1.TaskSpec.total_timeout:type_name -> google.protobuf.Duration
+	16, // 13: tailrace.v1.TaskSpec.lease_duration:type_name -> google.protobuf.Duration
+	16, // 14: tailrace.v1.TaskSpec.result_ttl:type_name -> google.protobuf.Duration
+	13, // 15: tailrace.v1.TaskSpec.labels:type_name -> tailrace.v1.TaskSpec.LabelsEntry
+	14, // 16: tailrace.v1.TaskSpec.headers:type_name -> tailrace.v1.TaskSpec.HeadersEntry
+	16, // 17: tailrace.v1.TaskSpec.start_delay:type_name -> google.protobuf.Duration
+	16, // 18: tailrace.v1.TaskSpec.start_within:type_name -> google.protobuf.Duration
+	4,  // 19: tailrace.v1.Progress.details:type_name -> tailrace.v1.Payload
+	17, // 20: tailrace.v1.Progress.update_time:type_name -> google.protobuf.Timestamp
+	0,  // 21: tailrace.v1.TaskResult.state:type_name -> tailrace.v1.TaskState
+	1,  // 22: tailrace.v1.TaskResult.pending_reason:type_name -> tailrace.v1.PendingReason
+	4,  // 23: tailrace.v1.TaskResult.result:type_name -> tailrace.v1.Payload
+	5,  // 24: tailrace.v1.TaskResult.failure:type_name -> tailrace.v1.Failure
+	5,  // 25: tailrace.v1.TaskResult.last_failure:type_name -> tailrace.v1.Failure
+	8,  // 26: tailrace.v1.TaskResult.progress:type_name -> tailrace.v1.Progress
+	17, // 27: tailrace.v1.TaskResult.update_time:type_name -> google.protobuf.Timestamp
+	17, // 28: tailrace.v1.TaskResult.expire_time:type_name -> google.protobuf.Timestamp
+	7,  // 29: tailrace.v1.Task.spec:type_name -> tailrace.v1.TaskSpec
+	9,  // 30: tailrace.v1.Task.outcome:type_name -> tailrace.v1.TaskResult
+	17, // 31: tailrace.v1.Task.create_time:type_name -> google.protobuf.Timestamp
+	17, // 32: tailrace.v1.Task.start_time:type_name -> google.protobuf.Timestamp
+	17, // 33: tailrace.v1.Task.end_time:type_name -> google.protobuf.Timestamp
+	17, // 34: tailrace.v1.Task.lease_expire_time:type_name -> google.protobuf.Timestamp
+	15, // 35: tailrace.v1.ItemError.metadata:type_name -> tailrace.v1.ItemError.MetadataEntry
+	36, // [36:36] is the sub-list for method output_type
+	36, // [36:36] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_tailrace_v1_task_proto_init() }
@@ -1018,8 +1426,8 @@ func file_tailrace_v1_task_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tailrace_v1_task_proto_rawDesc), len(file_tailrace_v1_task_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   9,
+			NumEnums:      4,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -799,9 +799,11 @@ type WaitForRequest struct {
 	// snapshot.
 	WaitTimeout *durationpb.Duration `protobuf:"bytes,7,opt,name=wait_timeout,json=waitTimeout,proto3" json:"wait_timeout,omitempty"`
 	// Optional. After the snapshot, only outcomes that are done.
-	DoneOnly      bool `protobuf:"varint,8,opt,name=done_only,json=doneOnly,proto3" json:"done_only,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	DoneOnly bool `protobuf:"varint,8,opt,name=done_only,json=doneOnly,proto3" json:"done_only,omitempty"`
+	// Optional. Also send progress, at most twice a second for each task.
+	IncludeProgress bool `protobuf:"varint,4,opt,name=include_progress,json=includeProgress,proto3" json:"include_progress,omitempty"` // 2 is kept free for a group, 6 for ids that do not exist yet.
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *WaitForRequest) Reset() {
@@ -865,6 +867,13 @@ func (x *WaitForRequest) GetWaitTimeout() *durationpb.Duration {
 func (x *WaitForRequest) GetDoneOnly() bool {
 	if x != nil {
 		return x.DoneOnly
+	}
+	return false
+}
+
+func (x *WaitForRequest) GetIncludeProgress() bool {
+	if x != nil {
+		return x.IncludeProgress
 	}
 	return false
 }
@@ -945,6 +954,411 @@ func (x *WaitForResponse) GetEndReason() WaitEndReason {
 	return WaitEndReason_WAIT_END_REASON_UNSPECIFIED
 }
 
+// What to follow, and what to submit.
+type WatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Targets to follow from now on. Each is answered with its current outcome,
+	// unless held back by after_revision, then with every change until it is
+	// done. Adding one twice is harmless. At most 100,000 a stream.
+	Add []*WaitTarget `protobuf:"bytes,1,rep,name=add,proto3" json:"add,omitempty"`
+	// Targets to follow no longer.
+	DropTaskIds []string `protobuf:"bytes,2,rep,name=drop_task_ids,json=dropTaskIds,proto3" json:"drop_task_ids,omitempty"`
+	// Optional, first message only. Also send progress, at most twice a second
+	// for each task.
+	IncludeProgress bool `protobuf:"varint,3,opt,name=include_progress,json=includeProgress,proto3" json:"include_progress,omitempty"`
+	// Optional, first message only. Leave result and failure details out.
+	OmitResults bool `protobuf:"varint,4,opt,name=omit_results,json=omitResults,proto3" json:"omit_results,omitempty"`
+	// Optional. Tasks to accept, each answered in WatchResponse.submitted and
+	// followed from then on as if added. At most 1000 and 4 MiB a message. A
+	// submit whose stream broke before its answer is sent again with its id.
+	Submit []*SubmitRequest `protobuf:"bytes,6,rep,name=submit,proto3" json:"submit,omitempty"`
+	// Optional, first message only. After the first answer, only outcomes that
+	// are done.
+	DoneOnly      bool `protobuf:"varint,7,opt,name=done_only,json=doneOnly,proto3" json:"done_only,omitempty"` // 5 is kept free for ids that do not exist yet.
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRequest) Reset() {
+	*x = WatchRequest{}
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRequest) ProtoMessage() {}
+
+func (x *WatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
+func (*WatchRequest) Descriptor() ([]byte, []int) {
+	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *WatchRequest) GetAdd() []*WaitTarget {
+	if x != nil {
+		return x.Add
+	}
+	return nil
+}
+
+func (x *WatchRequest) GetDropTaskIds() []string {
+	if x != nil {
+		return x.DropTaskIds
+	}
+	return nil
+}
+
+func (x *WatchRequest) GetIncludeProgress() bool {
+	if x != nil {
+		return x.IncludeProgress
+	}
+	return false
+}
+
+func (x *WatchRequest) GetOmitResults() bool {
+	if x != nil {
+		return x.OmitResults
+	}
+	return false
+}
+
+func (x *WatchRequest) GetSubmit() []*SubmitRequest {
+	if x != nil {
+		return x.Submit
+	}
+	return nil
+}
+
+func (x *WatchRequest) GetDoneOnly() bool {
+	if x != nil {
+		return x.DoneOnly
+	}
+	return false
+}
+
+// News of what is followed, and answers to submits.
+type WatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Outcomes that are new to this stream, batched. A target that is done is
+	// dropped after it was sent. That of a task submitted on this stream never
+	// comes before its answer in submitted.
+	Tasks []*TaskResult `protobuf:"bytes,1,rep,name=tasks,proto3" json:"tasks,omitempty"`
+	// Ids that do not exist. Sent once each; they are followed no longer.
+	NotFoundTaskIds []string `protobuf:"bytes,2,rep,name=not_found_task_ids,json=notFoundTaskIds,proto3" json:"not_found_task_ids,omitempty"`
+	// RECONNECT in the last message of a stream that the server ends. A message
+	// with no field set is a keepalive, sent after 20s of silence.
+	EndReason WaitEndReason `protobuf:"varint,3,opt,name=end_reason,json=endReason,proto3,enum=tailrace.v1.WaitEndReason" json:"end_reason,omitempty"`
+	// One per submit, in the order received.
+	Submitted     []*SubmitItem `protobuf:"bytes,4,rep,name=submitted,proto3" json:"submitted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchResponse) Reset() {
+	*x = WatchResponse{}
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchResponse) ProtoMessage() {}
+
+func (x *WatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
+func (*WatchResponse) Descriptor() ([]byte, []int) {
+	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *WatchResponse) GetTasks() []*TaskResult {
+	if x != nil {
+		return x.Tasks
+	}
+	return nil
+}
+
+func (x *WatchResponse) GetNotFoundTaskIds() []string {
+	if x != nil {
+		return x.NotFoundTaskIds
+	}
+	return nil
+}
+
+func (x *WatchResponse) GetEndReason() WaitEndReason {
+	if x != nil {
+		return x.EndReason
+	}
+	return WaitEndReason_WAIT_END_REASON_UNSPECIFIED
+}
+
+func (x *WatchResponse) GetSubmitted() []*SubmitItem {
+	if x != nil {
+		return x.Submitted
+	}
+	return nil
+}
+
+// Which task, and how much of it.
+type GetTaskRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required.
+	TaskId string `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	// Optional. BASIC when left out.
+	View          TaskView `protobuf:"varint,2,opt,name=view,proto3,enum=tailrace.v1.TaskView" json:"view,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTaskRequest) Reset() {
+	*x = GetTaskRequest{}
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTaskRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTaskRequest) ProtoMessage() {}
+
+func (x *GetTaskRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTaskRequest.ProtoReflect.Descriptor instead.
+func (*GetTaskRequest) Descriptor() ([]byte, []int) {
+	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *GetTaskRequest) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
+func (x *GetTaskRequest) GetView() TaskView {
+	if x != nil {
+		return x.View
+	}
+	return TaskView_TASK_VIEW_UNSPECIFIED
+}
+
+// The record.
+type GetTaskResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As it is now.
+	Task          *Task `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTaskResponse) Reset() {
+	*x = GetTaskResponse{}
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTaskResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTaskResponse) ProtoMessage() {}
+
+func (x *GetTaskResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTaskResponse.ProtoReflect.Descriptor instead.
+func (*GetTaskResponse) Descriptor() ([]byte, []int) {
+	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *GetTaskResponse) GetTask() *Task {
+	if x != nil {
+		return x.Task
+	}
+	return nil
+}
+
+// Which tasks to look through.
+type ListTasksRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Optional. 50 when 0; at most 1000, larger values are coerced.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Optional. From next_page_token; all other fields must be unchanged.
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Optional. AND of NAME = "VALUE" terms: state, queue, task_type,
+	// labels.KEY. Anything else is INVALID_ARGUMENT.
+	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Optional. BASIC when left out.
+	View          TaskView `protobuf:"varint,4,opt,name=view,proto3,enum=tailrace.v1.TaskView" json:"view,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTasksRequest) Reset() {
+	*x = ListTasksRequest{}
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTasksRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTasksRequest) ProtoMessage() {}
+
+func (x *ListTasksRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTasksRequest.ProtoReflect.Descriptor instead.
+func (*ListTasksRequest) Descriptor() ([]byte, []int) {
+	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ListTasksRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListTasksRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListTasksRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListTasksRequest) GetView() TaskView {
+	if x != nil {
+		return x.View
+	}
+	return TaskView_TASK_VIEW_UNSPECIFIED
+}
+
+// One page.
+type ListTasksResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Leased first, then ready, delayed, done (latest expiry first), partition by
+	// partition. A task that moves while you page may come twice or not at all.
+	// May be fewer than asked for, even none, before the end.
+	Tasks []*Task `protobuf:"bytes,1,rep,name=tasks,proto3" json:"tasks,omitempty"`
+	// Empty at the end, and only there.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTasksResponse) Reset() {
+	*x = ListTasksResponse{}
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTasksResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTasksResponse) ProtoMessage() {}
+
+func (x *ListTasksResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTasksResponse.ProtoReflect.Descriptor instead.
+func (*ListTasksResponse) Descriptor() ([]byte, []int) {
+	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ListTasksResponse) GetTasks() []*Task {
+	if x != nil {
+		return x.Tasks
+	}
+	return nil
+}
+
+func (x *ListTasksResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 // Which tasks to revoke, and how.
 type RevokeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -961,7 +1375,7 @@ type RevokeRequest struct {
 
 func (x *RevokeRequest) Reset() {
 	*x = RevokeRequest{}
-	mi := &file_tailrace_v1_task_service_proto_msgTypes[12]
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -973,7 +1387,7 @@ func (x *RevokeRequest) String() string {
 func (*RevokeRequest) ProtoMessage() {}
 
 func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tailrace_v1_task_service_proto_msgTypes[12]
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -986,7 +1400,7 @@ func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRequest.ProtoReflect.Descriptor instead.
 func (*RevokeRequest) Descriptor() ([]byte, []int) {
-	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{12}
+	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RevokeRequest) GetTaskIds() []string {
@@ -1021,7 +1435,7 @@ type RevokeResponse struct {
 
 func (x *RevokeResponse) Reset() {
 	*x = RevokeResponse{}
-	mi := &file_tailrace_v1_task_service_proto_msgTypes[13]
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1033,7 +1447,7 @@ func (x *RevokeResponse) String() string {
 func (*RevokeResponse) ProtoMessage() {}
 
 func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tailrace_v1_task_service_proto_msgTypes[13]
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1046,7 +1460,7 @@ func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeResponse.ProtoReflect.Descriptor instead.
 func (*RevokeResponse) Descriptor() ([]byte, []int) {
-	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{13}
+	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RevokeResponse) GetItems() []*RevokeResponse_Item {
@@ -1054,6 +1468,209 @@ func (x *RevokeResponse) GetItems() []*RevokeResponse_Item {
 		return x.Items
 	}
 	return nil
+}
+
+// What to run again.
+type ResubmitTaskRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. In FAILURE or REVOKED; becomes the new task's parent_task_id.
+	TaskId string `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	// Optional. The new task's id; what makes a repeated call safe. See
+	// SubmitRequest.task_id.
+	NewTaskId     string `protobuf:"bytes,2,opt,name=new_task_id,json=newTaskId,proto3" json:"new_task_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResubmitTaskRequest) Reset() {
+	*x = ResubmitTaskRequest{}
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResubmitTaskRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResubmitTaskRequest) ProtoMessage() {}
+
+func (x *ResubmitTaskRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResubmitTaskRequest.ProtoReflect.Descriptor instead.
+func (*ResubmitTaskRequest) Descriptor() ([]byte, []int) {
+	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ResubmitTaskRequest) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
+func (x *ResubmitTaskRequest) GetNewTaskId() string {
+	if x != nil {
+		return x.NewTaskId
+	}
+	return ""
+}
+
+// The new task.
+type ResubmitTaskResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As it is now.
+	Task *TaskResult `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
+	// False when the new id existed with the same request.
+	Created       bool `protobuf:"varint,2,opt,name=created,proto3" json:"created,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResubmitTaskResponse) Reset() {
+	*x = ResubmitTaskResponse{}
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResubmitTaskResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResubmitTaskResponse) ProtoMessage() {}
+
+func (x *ResubmitTaskResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResubmitTaskResponse.ProtoReflect.Descriptor instead.
+func (*ResubmitTaskResponse) Descriptor() ([]byte, []int) {
+	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ResubmitTaskResponse) GetTask() *TaskResult {
+	if x != nil {
+		return x.Task
+	}
+	return nil
+}
+
+func (x *ResubmitTaskResponse) GetCreated() bool {
+	if x != nil {
+		return x.Created
+	}
+	return false
+}
+
+// Which record to delete.
+type DeleteTaskRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. In SUCCESS, FAILURE or REVOKED.
+	TaskId string `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	// Optional. Succeed when it does not exist.
+	AllowMissing  bool `protobuf:"varint,2,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteTaskRequest) Reset() {
+	*x = DeleteTaskRequest{}
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteTaskRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteTaskRequest) ProtoMessage() {}
+
+func (x *DeleteTaskRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteTaskRequest.ProtoReflect.Descriptor instead.
+func (*DeleteTaskRequest) Descriptor() ([]byte, []int) {
+	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *DeleteTaskRequest) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
+func (x *DeleteTaskRequest) GetAllowMissing() bool {
+	if x != nil {
+		return x.AllowMissing
+	}
+	return false
+}
+
+// Done.
+type DeleteTaskResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteTaskResponse) Reset() {
+	*x = DeleteTaskResponse{}
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteTaskResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteTaskResponse) ProtoMessage() {}
+
+func (x *DeleteTaskResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteTaskResponse.ProtoReflect.Descriptor instead.
+func (*DeleteTaskResponse) Descriptor() ([]byte, []int) {
+	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{23}
 }
 
 // Nothing to say.
@@ -1065,7 +1682,7 @@ type GetServerInfoRequest struct {
 
 func (x *GetServerInfoRequest) Reset() {
 	*x = GetServerInfoRequest{}
-	mi := &file_tailrace_v1_task_service_proto_msgTypes[14]
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1077,7 +1694,7 @@ func (x *GetServerInfoRequest) String() string {
 func (*GetServerInfoRequest) ProtoMessage() {}
 
 func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tailrace_v1_task_service_proto_msgTypes[14]
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1090,7 +1707,7 @@ func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetServerInfoRequest) Descriptor() ([]byte, []int) {
-	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{14}
+	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{24}
 }
 
 // What this server is and takes.
@@ -1123,14 +1740,16 @@ type GetServerInfoResponse struct {
 	// Longest TaskSpec.result_ttl.
 	MaxResultTtl *durationpb.Duration `protobuf:"bytes,13,opt,name=max_result_ttl,json=maxResultTtl,proto3" json:"max_result_ttl,omitempty"`
 	// What this server can do beyond the first version, by name.
-	Features      []string `protobuf:"bytes,14,rep,name=features,proto3" json:"features,omitempty"` // 15 is kept free for max_watch_targets.
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Features []string `protobuf:"bytes,14,rep,name=features,proto3" json:"features,omitempty"`
+	// Of one Watch stream.
+	MaxWatchTargets int32 `protobuf:"varint,15,opt,name=max_watch_targets,json=maxWatchTargets,proto3" json:"max_watch_targets,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *GetServerInfoResponse) Reset() {
 	*x = GetServerInfoResponse{}
-	mi := &file_tailrace_v1_task_service_proto_msgTypes[15]
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1142,7 +1761,7 @@ func (x *GetServerInfoResponse) String() string {
 func (*GetServerInfoResponse) ProtoMessage() {}
 
 func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tailrace_v1_task_service_proto_msgTypes[15]
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1155,7 +1774,7 @@ func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoResponse.ProtoReflect.Descriptor instead.
 func (*GetServerInfoResponse) Descriptor() ([]byte, []int) {
-	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{15}
+	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetServerInfoResponse) GetServerVersion() string {
@@ -1256,6 +1875,13 @@ func (x *GetServerInfoResponse) GetFeatures() []string {
 	return nil
 }
 
+func (x *GetServerInfoResponse) GetMaxWatchTargets() int32 {
+	if x != nil {
+		return x.MaxWatchTargets
+	}
+	return 0
+}
+
 // One task's outcome.
 type BatchGetResultsResponse_Item struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1274,7 +1900,7 @@ type BatchGetResultsResponse_Item struct {
 
 func (x *BatchGetResultsResponse_Item) Reset() {
 	*x = BatchGetResultsResponse_Item{}
-	mi := &file_tailrace_v1_task_service_proto_msgTypes[16]
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1286,7 +1912,7 @@ func (x *BatchGetResultsResponse_Item) String() string {
 func (*BatchGetResultsResponse_Item) ProtoMessage() {}
 
 func (x *BatchGetResultsResponse_Item) ProtoReflect() protoreflect.Message {
-	mi := &file_tailrace_v1_task_service_proto_msgTypes[16]
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1370,7 +1996,7 @@ type RevokeResponse_Item struct {
 
 func (x *RevokeResponse_Item) Reset() {
 	*x = RevokeResponse_Item{}
-	mi := &file_tailrace_v1_task_service_proto_msgTypes[17]
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1382,7 +2008,7 @@ func (x *RevokeResponse_Item) String() string {
 func (*RevokeResponse_Item) ProtoMessage() {}
 
 func (x *RevokeResponse_Item) ProtoReflect() protoreflect.Message {
-	mi := &file_tailrace_v1_task_service_proto_msgTypes[17]
+	mi := &file_tailrace_v1_task_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1395,7 +2021,7 @@ func (x *RevokeResponse_Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeResponse_Item.ProtoReflect.Descriptor instead.
 func (*RevokeResponse_Item) Descriptor() ([]byte, []int) {
-	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{13, 0}
+	return file_tailrace_v1_task_service_proto_rawDescGZIP(), []int{19, 0}
 }
 
 func (x *RevokeResponse_Item) GetTaskId() string {
@@ -1492,19 +2118,47 @@ const file_tailrace_v1_task_service_proto_rawDesc = "" +
 	"\n" +
 	"WaitTarget\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12%\n" +
-	"\x0eafter_revision\x18\x02 \x01(\x03R\rafterRevision\"\xfb\x01\n" +
+	"\x0eafter_revision\x18\x02 \x01(\x03R\rafterRevision\"\xa6\x02\n" +
 	"\x0eWaitForRequest\x121\n" +
 	"\atargets\x18\x01 \x03(\v2\x17.tailrace.v1.WaitTargetR\atargets\x128\n" +
 	"\tcondition\x18\x03 \x01(\x0e2\x1a.tailrace.v1.WaitConditionR\tcondition\x12!\n" +
 	"\fomit_results\x18\x05 \x01(\bR\vomitResults\x12<\n" +
 	"\fwait_timeout\x18\a \x01(\v2\x19.google.protobuf.DurationR\vwaitTimeout\x12\x1b\n" +
-	"\tdone_only\x18\b \x01(\bR\bdoneOnly\"\xd5\x01\n" +
+	"\tdone_only\x18\b \x01(\bR\bdoneOnly\x12)\n" +
+	"\x10include_progress\x18\x04 \x01(\bR\x0fincludeProgress\"\xd5\x01\n" +
 	"\x0fWaitForResponse\x12-\n" +
 	"\x05tasks\x18\x01 \x03(\v2\x17.tailrace.v1.TaskResultR\x05tasks\x12+\n" +
 	"\x12not_found_task_ids\x18\x02 \x03(\tR\x0fnotFoundTaskIds\x12+\n" +
 	"\x11snapshot_complete\x18\x03 \x01(\bR\x10snapshotComplete\x129\n" +
 	"\n" +
-	"end_reason\x18\x04 \x01(\x0e2\x1a.tailrace.v1.WaitEndReasonR\tendReason\"o\n" +
+	"end_reason\x18\x04 \x01(\x0e2\x1a.tailrace.v1.WaitEndReasonR\tendReason\"\xfc\x01\n" +
+	"\fWatchRequest\x12)\n" +
+	"\x03add\x18\x01 \x03(\v2\x17.tailrace.v1.WaitTargetR\x03add\x12\"\n" +
+	"\rdrop_task_ids\x18\x02 \x03(\tR\vdropTaskIds\x12)\n" +
+	"\x10include_progress\x18\x03 \x01(\bR\x0fincludeProgress\x12!\n" +
+	"\fomit_results\x18\x04 \x01(\bR\vomitResults\x122\n" +
+	"\x06submit\x18\x06 \x03(\v2\x1a.tailrace.v1.SubmitRequestR\x06submit\x12\x1b\n" +
+	"\tdone_only\x18\a \x01(\bR\bdoneOnly\"\xdd\x01\n" +
+	"\rWatchResponse\x12-\n" +
+	"\x05tasks\x18\x01 \x03(\v2\x17.tailrace.v1.TaskResultR\x05tasks\x12+\n" +
+	"\x12not_found_task_ids\x18\x02 \x03(\tR\x0fnotFoundTaskIds\x129\n" +
+	"\n" +
+	"end_reason\x18\x03 \x01(\x0e2\x1a.tailrace.v1.WaitEndReasonR\tendReason\x125\n" +
+	"\tsubmitted\x18\x04 \x03(\v2\x17.tailrace.v1.SubmitItemR\tsubmitted\"T\n" +
+	"\x0eGetTaskRequest\x12\x17\n" +
+	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12)\n" +
+	"\x04view\x18\x02 \x01(\x0e2\x15.tailrace.v1.TaskViewR\x04view\"8\n" +
+	"\x0fGetTaskResponse\x12%\n" +
+	"\x04task\x18\x01 \x01(\v2\x11.tailrace.v1.TaskR\x04task\"\x91\x01\n" +
+	"\x10ListTasksRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n" +
+	"\x06filter\x18\x03 \x01(\tR\x06filter\x12)\n" +
+	"\x04view\x18\x04 \x01(\x0e2\x15.tailrace.v1.TaskViewR\x04view\"d\n" +
+	"\x11ListTasksResponse\x12'\n" +
+	"\x05tasks\x18\x01 \x03(\v2\x11.tailrace.v1.TaskR\x05tasks\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"o\n" +
 	"\rRevokeRequest\x12\x19\n" +
 	"\btask_ids\x18\x01 \x03(\tR\ataskIds\x12+\n" +
 	"\x04mode\x18\x03 \x01(\x0e2\x17.tailrace.v1.RevokeModeR\x04mode\x12\x16\n" +
@@ -1515,8 +2169,18 @@ const file_tailrace_v1_task_service_proto_rawDesc = "" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12-\n" +
 	"\x04task\x18\x02 \x01(\v2\x17.tailrace.v1.TaskResultH\x00R\x04task\x12.\n" +
 	"\x05error\x18\x03 \x01(\v2\x16.tailrace.v1.ItemErrorH\x00R\x05errorB\t\n" +
-	"\aoutcome\"\x16\n" +
-	"\x14GetServerInfoRequest\"\x92\x06\n" +
+	"\aoutcome\"N\n" +
+	"\x13ResubmitTaskRequest\x12\x17\n" +
+	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x1e\n" +
+	"\vnew_task_id\x18\x02 \x01(\tR\tnewTaskId\"]\n" +
+	"\x14ResubmitTaskResponse\x12+\n" +
+	"\x04task\x18\x01 \x01(\v2\x17.tailrace.v1.TaskResultR\x04task\x12\x18\n" +
+	"\acreated\x18\x02 \x01(\bR\acreated\"Q\n" +
+	"\x11DeleteTaskRequest\x12\x17\n" +
+	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12#\n" +
+	"\rallow_missing\x18\x02 \x01(\bR\fallowMissing\"\x14\n" +
+	"\x12DeleteTaskResponse\"\x16\n" +
+	"\x14GetServerInfoRequest\"\xbe\x06\n" +
 	"\x15GetServerInfoResponse\x12%\n" +
 	"\x0eserver_version\x18\x01 \x01(\tR\rserverVersion\x120\n" +
 	"\x14min_protocol_version\x18\x02 \x01(\x05R\x12minProtocolVersion\x120\n" +
@@ -1532,7 +2196,8 @@ const file_tailrace_v1_task_service_proto_rawDesc = "" +
 	"\x12max_lease_duration\x18\v \x01(\v2\x19.google.protobuf.DurationR\x10maxLeaseDuration\x12G\n" +
 	"\x12default_result_ttl\x18\f \x01(\v2\x19.google.protobuf.DurationR\x10defaultResultTtl\x12?\n" +
 	"\x0emax_result_ttl\x18\r \x01(\v2\x19.google.protobuf.DurationR\fmaxResultTtl\x12\x1a\n" +
-	"\bfeatures\x18\x0e \x03(\tR\bfeatures*\x8b\x01\n" +
+	"\bfeatures\x18\x0e \x03(\tR\bfeatures\x12*\n" +
+	"\x11max_watch_targets\x18\x0f \x01(\x05R\x0fmaxWatchTargets*\x8b\x01\n" +
 	"\rWaitCondition\x12\x1e\n" +
 	"\x1aWAIT_CONDITION_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17WAIT_CONDITION_ALL_DONE\x10\x01\x12\x1b\n" +
@@ -1547,14 +2212,20 @@ const file_tailrace_v1_task_service_proto_rawDesc = "" +
 	"RevokeMode\x12\x1b\n" +
 	"\x17REVOKE_MODE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13REVOKE_MODE_REQUEST\x10\x01\x12\x15\n" +
-	"\x11REVOKE_MODE_FORCE\x10\x022\xaf\x04\n" +
+	"\x11REVOKE_MODE_FORCE\x10\x022\xa9\a\n" +
 	"\vTaskService\x12A\n" +
 	"\x06Submit\x12\x1a.tailrace.v1.SubmitRequest\x1a\x1b.tailrace.v1.SubmitResponse\x12P\n" +
 	"\vBatchSubmit\x12\x1f.tailrace.v1.BatchSubmitRequest\x1a .tailrace.v1.BatchSubmitResponse\x12J\n" +
 	"\tGetResult\x12\x1d.tailrace.v1.GetResultRequest\x1a\x1e.tailrace.v1.GetResultResponse\x12\\\n" +
 	"\x0fBatchGetResults\x12#.tailrace.v1.BatchGetResultsRequest\x1a$.tailrace.v1.BatchGetResultsResponse\x12F\n" +
-	"\aWaitFor\x12\x1b.tailrace.v1.WaitForRequest\x1a\x1c.tailrace.v1.WaitForResponse0\x01\x12A\n" +
-	"\x06Revoke\x12\x1a.tailrace.v1.RevokeRequest\x1a\x1b.tailrace.v1.RevokeResponse\x12V\n" +
+	"\aWaitFor\x12\x1b.tailrace.v1.WaitForRequest\x1a\x1c.tailrace.v1.WaitForResponse0\x01\x12B\n" +
+	"\x05Watch\x12\x19.tailrace.v1.WatchRequest\x1a\x1a.tailrace.v1.WatchResponse(\x010\x01\x12D\n" +
+	"\aGetTask\x12\x1b.tailrace.v1.GetTaskRequest\x1a\x1c.tailrace.v1.GetTaskResponse\x12J\n" +
+	"\tListTasks\x12\x1d.tailrace.v1.ListTasksRequest\x1a\x1e.tailrace.v1.ListTasksResponse\x12A\n" +
+	"\x06Revoke\x12\x1a.tailrace.v1.RevokeRequest\x1a\x1b.tailrace.v1.RevokeResponse\x12S\n" +
+	"\fResubmitTask\x12 .tailrace.v1.ResubmitTaskRequest\x1a!.tailrace.v1.ResubmitTaskResponse\x12M\n" +
+	"\n" +
+	"DeleteTask\x12\x1e.tailrace.v1.DeleteTaskRequest\x1a\x1f.tailrace.v1.DeleteTaskResponse\x12V\n" +
 	"\rGetServerInfo\x12!.tailrace.v1.GetServerInfoRequest\x1a\".tailrace.v1.GetServerInfoResponseB(Z&tailrace.dev/go/tailrace/v1;tailracev1b\x06proto3"
 
 var (
@@ -1570,7 +2241,7 @@ func file_tailrace_v1_task_service_proto_rawDescGZIP() []byte {
 }
 
 var file_tailrace_v1_task_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_tailrace_v1_task_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_tailrace_v1_task_service_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_tailrace_v1_task_service_proto_goTypes = []any{
 	(WaitCondition)(0),                   // 0: tailrace.v1.WaitCondition
 	(WaitEndReason)(0),                   // 1: tailrace.v1.WaitEndReason
@@ -1587,63 +2258,95 @@ var file_tailrace_v1_task_service_proto_goTypes = []any{
 	(*WaitTarget)(nil),                   // 12: tailrace.v1.WaitTarget
 	(*WaitForRequest)(nil),               // 13: tailrace.v1.WaitForRequest
 	(*WaitForResponse)(nil),              // 14: tailrace.v1.WaitForResponse
-	(*RevokeRequest)(nil),                // 15: tailrace.v1.RevokeRequest
-	(*RevokeResponse)(nil),               // 16: tailrace.v1.RevokeResponse
-	(*GetServerInfoRequest)(nil),         // 17: tailrace.v1.GetServerInfoRequest
-	(*GetServerInfoResponse)(nil),        // 18: tailrace.v1.GetServerInfoResponse
-	(*BatchGetResultsResponse_Item)(nil), // 19: tailrace.v1.BatchGetResultsResponse.Item
-	(*RevokeResponse_Item)(nil),          // 20: tailrace.v1.RevokeResponse.Item
-	(*TaskSpec)(nil),                     // 21: tailrace.v1.TaskSpec
-	(*TaskResult)(nil),                   // 22: tailrace.v1.TaskResult
-	(*ItemError)(nil),                    // 23: tailrace.v1.ItemError
-	(*durationpb.Duration)(nil),          // 24: google.protobuf.Duration
+	(*WatchRequest)(nil),                 // 15: tailrace.v1.WatchRequest
+	(*WatchResponse)(nil),                // 16: tailrace.v1.WatchResponse
+	(*GetTaskRequest)(nil),               // 17: tailrace.v1.GetTaskRequest
+	(*GetTaskResponse)(nil),              // 18: tailrace.v1.GetTaskResponse
+	(*ListTasksRequest)(nil),             // 19: tailrace.v1.ListTasksRequest
+	(*ListTasksResponse)(nil),            // 20: tailrace.v1.ListTasksResponse
+	(*RevokeRequest)(nil),                // 21: tailrace.v1.RevokeRequest
+	(*RevokeResponse)(nil),               // 22: tailrace.v1.RevokeResponse
+	(*ResubmitTaskRequest)(nil),          // 23: tailrace.v1.ResubmitTaskRequest
+	(*ResubmitTaskResponse)(nil),         // 24: tailrace.v1.ResubmitTaskResponse
+	(*DeleteTaskRequest)(nil),            // 25: tailrace.v1.DeleteTaskRequest
+	(*DeleteTaskResponse)(nil),           // 26: tailrace.v1.DeleteTaskResponse
+	(*GetServerInfoRequest)(nil),         // 27: tailrace.v1.GetServerInfoRequest
+	(*GetServerInfoResponse)(nil),        // 28: tailrace.v1.GetServerInfoResponse
+	(*BatchGetResultsResponse_Item)(nil), // 29: tailrace.v1.BatchGetResultsResponse.Item
+	(*RevokeResponse_Item)(nil),          // 30: tailrace.v1.RevokeResponse.Item
+	(*TaskSpec)(nil),                     // 31: tailrace.v1.TaskSpec
+	(*TaskResult)(nil),                   // 32: tailrace.v1.TaskResult
+	(*ItemError)(nil),                    // 33: tailrace.v1.ItemError
+	(*durationpb.Duration)(nil),          // 34: google.protobuf.Duration
+	(TaskView)(0),                        // 35: tailrace.v1.TaskView
+	(*Task)(nil),                         // 36: tailrace.v1.Task
 }
 var file_tailrace_v1_task_service_proto_depIdxs = []int32{
-	21, // 0: tailrace.v1.SubmitRequest.spec:type_name -> tailrace.v1.TaskSpec
-	22, // 1: tailrace.v1.SubmitResponse.task:type_name -> tailrace.v1.TaskResult
+	31, // 0: tailrace.v1.SubmitRequest.spec:type_name -> tailrace.v1.TaskSpec
+	32, // 1: tailrace.v1.SubmitResponse.task:type_name -> tailrace.v1.TaskResult
 	4,  // 2: tailrace.v1.SubmitItem.submitted:type_name -> tailrace.v1.SubmitResponse
-	23, // 3: tailrace.v1.SubmitItem.error:type_name -> tailrace.v1.ItemError
+	33, // 3: tailrace.v1.SubmitItem.error:type_name -> tailrace.v1.ItemError
 	3,  // 4: tailrace.v1.BatchSubmitRequest.requests:type_name -> tailrace.v1.SubmitRequest
 	5,  // 5: tailrace.v1.BatchSubmitResponse.items:type_name -> tailrace.v1.SubmitItem
-	24, // 6: tailrace.v1.GetResultRequest.wait_timeout:type_name -> google.protobuf.Duration
-	22, // 7: tailrace.v1.GetResultResponse.task:type_name -> tailrace.v1.TaskResult
-	19, // 8: tailrace.v1.BatchGetResultsResponse.items:type_name -> tailrace.v1.BatchGetResultsResponse.Item
+	34, // 6: tailrace.v1.GetResultRequest.wait_timeout:type_name -> google.protobuf.Duration
+	32, // 7: tailrace.v1.GetResultResponse.task:type_name -> tailrace.v1.TaskResult
+	29, // 8: tailrace.v1.BatchGetResultsResponse.items:type_name -> tailrace.v1.BatchGetResultsResponse.Item
 	12, // 9: tailrace.v1.WaitForRequest.targets:type_name -> tailrace.v1.WaitTarget
 	0,  // 10: tailrace.v1.WaitForRequest.condition:type_name -> tailrace.v1.WaitCondition
-	24, // 11: tailrace.v1.WaitForRequest.wait_timeout:type_name -> google.protobuf.Duration
-	22, // 12: tailrace.v1.WaitForResponse.tasks:type_name -> tailrace.v1.TaskResult
+	34, // 11: tailrace.v1.WaitForRequest.wait_timeout:type_name -> google.protobuf.Duration
+	32, // 12: tailrace.v1.WaitForResponse.tasks:type_name -> tailrace.v1.TaskResult
 	1,  // 13: tailrace.v1.WaitForResponse.end_reason:type_name -> tailrace.v1.WaitEndReason
-	2,  // 14: tailrace.v1.RevokeRequest.mode:type_name -> tailrace.v1.RevokeMode
-	20, // 15: tailrace.v1.RevokeResponse.items:type_name -> tailrace.v1.RevokeResponse.Item
-	24, // 16: tailrace.v1.GetServerInfoResponse.max_wait_timeout:type_name -> google.protobuf.Duration
-	24, // 17: tailrace.v1.GetServerInfoResponse.max_stream_duration:type_name -> google.protobuf.Duration
-	24, // 18: tailrace.v1.GetServerInfoResponse.min_lease_duration:type_name -> google.protobuf.Duration
-	24, // 19: tailrace.v1.GetServerInfoResponse.max_lease_duration:type_name -> google.protobuf.Duration
-	24, // 20: tailrace.v1.GetServerInfoResponse.default_result_ttl:type_name -> google.protobuf.Duration
-	24, // 21: tailrace.v1.GetServerInfoResponse.max_result_ttl:type_name -> google.protobuf.Duration
-	22, // 22: tailrace.v1.BatchGetResultsResponse.Item.task:type_name -> tailrace.v1.TaskResult
-	23, // 23: tailrace.v1.BatchGetResultsResponse.Item.error:type_name -> tailrace.v1.ItemError
-	22, // 24: tailrace.v1.RevokeResponse.Item.task:type_name -> tailrace.v1.TaskResult
-	23, // 25: tailrace.v1.RevokeResponse.Item.error:type_name -> tailrace.v1.ItemError
-	3,  // 26: tailrace.v1.TaskService.Submit:input_type -> tailrace.v1.SubmitRequest
-	6,  // 27: tailrace.v1.TaskService.BatchSubmit:input_type -> tailrace.v1.BatchSubmitRequest
-	8,  // 28: tailrace.v1.TaskService.GetResult:input_type -> tailrace.v1.GetResultRequest
-	10, // 29: tailrace.v1.TaskService.BatchGetResults:input_type -> tailrace.v1.BatchGetResultsRequest
-	13, // 30: tailrace.v1.TaskService.WaitFor:input_type -> tailrace.v1.WaitForRequest
-	15, // 31: tailrace.v1.TaskService.Revoke:input_type -> tailrace.v1.RevokeRequest
-	17, // 32: tailrace.v1.TaskService.GetServerInfo:input_type -> tailrace.v1.GetServerInfoRequest
-	4,  // 33: tailrace.v1.TaskService.Submit:output_type -> tailrace.v1.SubmitResponse
-	7,  // 34: tailrace.v1.TaskService.BatchSubmit:output_type -> tailrace.v1.BatchSubmitResponse
-	9,  // 35: tailrace.v1.TaskService.GetResult:output_type -> tailrace.v1.GetResultResponse
-	11, // 36: tailrace.v1.TaskService.BatchGetResults:output_type -> tailrace.v1.BatchGetResultsResponse
-	14, // 37: tailrace.v1.TaskService.WaitFor:output_type -> tailrace.v1.WaitForResponse
-	16, // 38: tailrace.v1.TaskService.Revoke:output_type -> tailrace.v1.RevokeResponse
-	18, // 39: tailrace.v1.TaskService.GetServerInfo:output_type -> tailrace.v1.GetServerInfoResponse
-	33, // [33:40] is the sub-list for method output_type
-	26, // [26:33] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	12, // 14: tailrace.v1.WatchRequest.add:type_name -> tailrace.v1.WaitTarget
+	3,  // 15: tailrace.v1.WatchRequest.submit:type_name -> tailrace.v1.SubmitRequest
+	32, // 16: tailrace.v1.WatchResponse.tasks:type_name -> tailrace.v1.TaskResult
+	1,  // 17: tailrace.v1.WatchResponse.end_reason:type_name -> tailrace.v1.WaitEndReason
+	5,  // 18: tailrace.v1.WatchResponse.submitted:type_name -> tailrace.v1.SubmitItem
+	35, // 19: tailrace.v1.GetTaskRequest.view:type_name -> tailrace.v1.TaskView
+	36, // 20: tailrace.v1.GetTaskResponse.task:type_name -> tailrace.v1.Task
+	35, // 21: tailrace.v1.ListTasksRequest.view:type_name -> tailrace.v1.TaskView
+	36, // 22: tailrace.v1.ListTasksResponse.tasks:type_name -> tailrace.v1.Task
+	2,  // 23: tailrace.v1.RevokeRequest.mode:type_name -> tailrace.v1.RevokeMode
+	30, // 24: tailrace.v1.RevokeResponse.items:type_name -> tailrace.v1.RevokeResponse.Item
+	32, // 25: tailrace.v1.ResubmitTaskResponse.task:type_name -> tailrace.v1.TaskResult
+	34, // 26: tailrace.v1.GetServerInfoResponse.max_wait_timeout:type_name -> google.protobuf.Duration
+	34, // 27: tailrace.v1.GetServerInfoResponse.max_stream_duration:type_name -> google.protobuf.Duration
+	34, // 28: tailrace.v1.GetServerInfoResponse.min_lease_duration:type_name -> google.protobuf.Duration
+	34, // 29: tailrace.v1.GetServerInfoResponse.max_lease_duration:type_name -> google.protobuf.Duration
+	34, // 30: tailrace.v1.GetServerInfoResponse.default_result_ttl:type_name -> google.protobuf.Duration
+	34, // 31: tailrace.v1.GetServerInfoResponse.max_result_ttl:type_name -> google.protobuf.Duration
+	32, // 32: tailrace.v1.BatchGetResultsResponse.Item.task:type_name -> tailrace.v1.TaskResult
+	33, // 33: tailrace.v1.BatchGetResultsResponse.Item.error:type_name -> tailrace.v1.ItemError
+	32, // 34: tailrace.v1.RevokeResponse.Item.task:type_name -> tailrace.v1.TaskResult
+	33, // 35: tailrace.v1.RevokeResponse.Item.error:type_name -> tailrace.v1.ItemError
+	3,  // 36: tailrace.v1.TaskService.Submit:input_type -> tailrace.v1.SubmitRequest
+	6,  // 37: tailrace.v1.TaskService.BatchSubmit:input_type -> tailrace.v1.BatchSubmitRequest
+	8,  // 38: tailrace.v1.TaskService.GetResult:input_type -> tailrace.v1.GetResultRequest
+	10, // 39: tailrace.v1.TaskService.BatchGetResults:input_type -> tailrace.v1.BatchGetResultsRequest
+	13, // 40: tailrace.v1.TaskService.WaitFor:input_type -> tailrace.v1.WaitForRequest
+	15, // 41: tailrace.v1.TaskService.Watch:input_type -> tailrace.v1.WatchRequest
+	17, // 42: tailrace.v1.TaskService.GetTask:input_type -> tailrace.v1.GetTaskRequest
+	19, // 43: tailrace.v1.TaskService.ListTasks:input_type -> tailrace.v1.ListTasksRequest
+	21, // 44: tailrace.v1.TaskService.Revoke:input_type -> tailrace.v1.RevokeRequest
+	23, // 45: tailrace.v1.TaskService.ResubmitTask:input_type -> tailrace.v1.ResubmitTaskRequest
+	25, // 46: tailrace.v1.TaskService.DeleteTask:input_type -> tailrace.v1.DeleteTaskRequest
+	27, // 47: tailrace.v1.TaskService.GetServerInfo:input_type -> tailrace.v1.GetServerInfoRequest
+	4,  // 48: tailrace.v1.TaskService.Submit:output_type -> tailrace.v1.SubmitResponse
+	7,  // 49: tailrace.v1.TaskService.BatchSubmit:output_type -> tailrace.v1.BatchSubmitResponse
+	9,  // 50: tailrace.v1.TaskService.GetResult:output_type -> tailrace.v1.GetResultResponse
+	11, // 51: tailrace.v1.TaskService.BatchGetResults:output_type -> tailrace.v1.BatchGetResultsResponse
+	14, // 52: tailrace.v1.TaskService.WaitFor:output_type -> tailrace.v1.WaitForResponse
+	16, // 53: tailrace.v1.TaskService.Watch:output_type -> tailrace.v1.WatchResponse
+	18, // 54: tailrace.v1.TaskService.GetTask:output_type -> tailrace.v1.GetTaskResponse
+	20, // 55: tailrace.v1.TaskService.ListTasks:output_type -> tailrace.v1.ListTasksResponse
+	22, // 56: tailrace.v1.TaskService.Revoke:output_type -> tailrace.v1.RevokeResponse
+	24, // 57: tailrace.v1.TaskService.ResubmitTask:output_type -> tailrace.v1.ResubmitTaskResponse
+	26, // 58: tailrace.v1.TaskService.DeleteTask:output_type -> tailrace.v1.DeleteTaskResponse
+	28, // 59: tailrace.v1.TaskService.GetServerInfo:output_type -> tailrace.v1.GetServerInfoResponse
+	48, // [48:60] is the sub-list for method output_type
+	36, // [36:48] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_tailrace_v1_task_service_proto_init() }
@@ -1656,11 +2359,11 @@ func file_tailrace_v1_task_service_proto_init() {
 		(*SubmitItem_Submitted)(nil),
 		(*SubmitItem_Error)(nil),
 	}
-	file_tailrace_v1_task_service_proto_msgTypes[16].OneofWrappers = []any{
+	file_tailrace_v1_task_service_proto_msgTypes[26].OneofWrappers = []any{
 		(*BatchGetResultsResponse_Item_Task)(nil),
 		(*BatchGetResultsResponse_Item_Error)(nil),
 	}
-	file_tailrace_v1_task_service_proto_msgTypes[17].OneofWrappers = []any{
+	file_tailrace_v1_task_service_proto_msgTypes[27].OneofWrappers = []any{
 		(*RevokeResponse_Item_Task)(nil),
 		(*RevokeResponse_Item_Error)(nil),
 	}
@@ -1670,7 +2373,7 @@ func file_tailrace_v1_task_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tailrace_v1_task_service_proto_rawDesc), len(file_tailrace_v1_task_service_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   18,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -24,7 +24,12 @@ const (
 	TaskService_GetResult_FullMethodName       = "/tailrace.v1.TaskService/GetResult"
 	TaskService_BatchGetResults_FullMethodName = "/tailrace.v1.TaskService/BatchGetResults"
 	TaskService_WaitFor_FullMethodName         = "/tailrace.v1.TaskService/WaitFor"
+	TaskService_Watch_FullMethodName           = "/tailrace.v1.TaskService/Watch"
+	TaskService_GetTask_FullMethodName         = "/tailrace.v1.TaskService/GetTask"
+	TaskService_ListTasks_FullMethodName       = "/tailrace.v1.TaskService/ListTasks"
 	TaskService_Revoke_FullMethodName          = "/tailrace.v1.TaskService/Revoke"
+	TaskService_ResubmitTask_FullMethodName    = "/tailrace.v1.TaskService/ResubmitTask"
+	TaskService_DeleteTask_FullMethodName      = "/tailrace.v1.TaskService/DeleteTask"
 	TaskService_GetServerInfo_FullMethodName   = "/tailrace.v1.TaskService/GetServerInfo"
 )
 
@@ -47,8 +52,20 @@ type TaskServiceClient interface {
 	// Streams the current outcome of each target, then every change, until the
 	// condition holds.
 	WaitFor(ctx context.Context, in *WaitForRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WaitForResponse], error)
+	// For a program that follows many tasks for a long time: one stream, targets
+	// join and leave as it goes on, and tasks can be submitted on it and are then
+	// followed.
+	Watch(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[WatchRequest, WatchResponse], error)
+	// The full record.
+	GetTask(ctx context.Context, in *GetTaskRequest, opts ...grpc.CallOption) (*GetTaskResponse, error)
+	// Looks through tasks, page by page.
+	ListTasks(ctx context.Context, in *ListTasksRequest, opts ...grpc.CallOption) (*ListTasksResponse, error)
 	// Asks for tasks not to run, or to stop. Idempotent.
 	Revoke(ctx context.Context, in *RevokeRequest, opts ...grpc.CallOption) (*RevokeResponse, error)
+	// Runs a failed or revoked task again: same spec, new id, parent set.
+	ResubmitTask(ctx context.Context, in *ResubmitTaskRequest, opts ...grpc.CallOption) (*ResubmitTaskResponse, error)
+	// Deletes a terminal record before its expire_time.
+	DeleteTask(ctx context.Context, in *DeleteTaskRequest, opts ...grpc.CallOption) (*DeleteTaskResponse, error)
 	// Version and limits.
 	GetServerInfo(ctx context.Context, in *GetServerInfoRequest, opts ...grpc.CallOption) (*GetServerInfoResponse, error)
 }
@@ -120,10 +137,63 @@ func (c *taskServiceClient) WaitFor(ctx context.Context, in *WaitForRequest, opt
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type TaskService_WaitForClient = grpc.ServerStreamingClient[WaitForResponse]
 
+func (c *taskServiceClient) Watch(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[WatchRequest, WatchResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &TaskService_ServiceDesc.Streams[1], TaskService_Watch_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchRequest, WatchResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type TaskService_WatchClient = grpc.BidiStreamingClient[WatchRequest, WatchResponse]
+
+func (c *taskServiceClient) GetTask(ctx context.Context, in *GetTaskRequest, opts ...grpc.CallOption) (*GetTaskResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetTaskResponse)
+	err := c.cc.Invoke(ctx, TaskService_GetTask_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *taskServiceClient) ListTasks(ctx context.Context, in *ListTasksRequest, opts ...grpc.CallOption) (*ListTasksResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListTasksResponse)
+	err := c.cc.Invoke(ctx, TaskService_ListTasks_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *taskServiceClient) Revoke(ctx context.Context, in *RevokeRequest, opts ...grpc.CallOption) (*RevokeResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RevokeResponse)
 	err := c.cc.Invoke(ctx, TaskService_Revoke_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *taskServiceClient) ResubmitTask(ctx context.Context, in *ResubmitTaskRequest, opts ...grpc.CallOption) (*ResubmitTaskResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResubmitTaskResponse)
+	err := c.cc.Invoke(ctx, TaskService_ResubmitTask_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *taskServiceClient) DeleteTask(ctx context.Context, in *DeleteTaskRequest, opts ...grpc.CallOption) (*DeleteTaskResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteTaskResponse)
+	err := c.cc.Invoke(ctx, TaskService_DeleteTask_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -159,8 +229,20 @@ type TaskServiceServer interface {
 	// Streams the current outcome of each target, then every change, until the
 	// condition holds.
 	WaitFor(*WaitForRequest, grpc.ServerStreamingServer[WaitForResponse]) error
+	// For a program that follows many tasks for a long time: one stream, targets
+	// join and leave as it goes on, and tasks can be submitted on it and are then
+	// followed.
+	Watch(grpc.BidiStreamingServer[WatchRequest, WatchResponse]) error
+	// The full record.
+	GetTask(context.Context, *GetTaskRequest) (*GetTaskResponse, error)
+	// Looks through tasks, page by page.
+	ListTasks(context.Context, *ListTasksRequest) (*ListTasksResponse, error)
 	// Asks for tasks not to run, or to stop. Idempotent.
 	Revoke(context.Context, *RevokeRequest) (*RevokeResponse, error)
+	// Runs a failed or revoked task again: same spec, new id, parent set.
+	ResubmitTask(context.Context, *ResubmitTaskRequest) (*ResubmitTaskResponse, error)
+	// Deletes a terminal record before its expire_time.
+	DeleteTask(context.Context, *DeleteTaskRequest) (*DeleteTaskResponse, error)
 	// Version and limits.
 	GetServerInfo(context.Context, *GetServerInfoRequest) (*GetServerInfoResponse, error)
 	mustEmbedUnimplementedTaskServiceServer()
@@ -188,8 +270,23 @@ func (UnimplementedTaskServiceServer) BatchGetResults(context.Context, *BatchGet
 func (UnimplementedTaskServiceServer) WaitFor(*WaitForRequest, grpc.ServerStreamingServer[WaitForResponse]) error {
 	return status.Error(codes.Unimplemented, "method WaitFor not implemented")
 }
+func (UnimplementedTaskServiceServer) Watch(grpc.BidiStreamingServer[WatchRequest, WatchResponse]) error {
+	return status.Error(codes.Unimplemented, "method Watch not implemented")
+}
+func (UnimplementedTaskServiceServer) GetTask(context.Context, *GetTaskRequest) (*GetTaskResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetTask not implemented")
+}
+func (UnimplementedTaskServiceServer) ListTasks(context.Context, *ListTasksRequest) (*ListTasksResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListTasks not implemented")
+}
 func (UnimplementedTaskServiceServer) Revoke(context.Context, *RevokeRequest) (*RevokeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Revoke not implemented")
+}
+func (UnimplementedTaskServiceServer) ResubmitTask(context.Context, *ResubmitTaskRequest) (*ResubmitTaskResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResubmitTask not implemented")
+}
+func (UnimplementedTaskServiceServer) DeleteTask(context.Context, *DeleteTaskRequest) (*DeleteTaskResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteTask not implemented")
 }
 func (UnimplementedTaskServiceServer) GetServerInfo(context.Context, *GetServerInfoRequest) (*GetServerInfoResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetServerInfo not implemented")
@@ -298,6 +395,49 @@ func _TaskService_WaitFor_Handler(srv interface{}, stream grpc.ServerStream) err
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type TaskService_WaitForServer = grpc.ServerStreamingServer[WaitForResponse]
 
+func _TaskService_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(TaskServiceServer).Watch(&grpc.GenericServerStream[WatchRequest, WatchResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type TaskService_WatchServer = grpc.BidiStreamingServer[WatchRequest, WatchResponse]
+
+func _TaskService_GetTask_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetTaskRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TaskServiceServer).GetTask(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TaskService_GetTask_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TaskServiceServer).GetTask(ctx, req.(*GetTaskRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TaskService_ListTasks_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListTasksRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TaskServiceServer).ListTasks(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TaskService_ListTasks_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TaskServiceServer).ListTasks(ctx, req.(*ListTasksRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _TaskService_Revoke_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RevokeRequest)
 	if err := dec(in); err != nil {
@@ -312,6 +452,42 @@ func _TaskService_Revoke_Handler(srv interface{}, ctx context.Context, dec func(
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(TaskServiceServer).Revoke(ctx, req.(*RevokeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TaskService_ResubmitTask_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResubmitTaskRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TaskServiceServer).ResubmitTask(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TaskService_ResubmitTask_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TaskServiceServer).ResubmitTask(ctx, req.(*ResubmitTaskRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TaskService_DeleteTask_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteTaskRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TaskServiceServer).DeleteTask(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TaskService_DeleteTask_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TaskServiceServer).DeleteTask(ctx, req.(*DeleteTaskRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -358,8 +534,24 @@ var TaskService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _TaskService_BatchGetResults_Handler,
 		},
 		{
+			MethodName: "GetTask",
+			Handler:    _TaskService_GetTask_Handler,
+		},
+		{
+			MethodName: "ListTasks",
+			Handler:    _TaskService_ListTasks_Handler,
+		},
+		{
 			MethodName: "Revoke",
 			Handler:    _TaskService_Revoke_Handler,
+		},
+		{
+			MethodName: "ResubmitTask",
+			Handler:    _TaskService_ResubmitTask_Handler,
+		},
+		{
+			MethodName: "DeleteTask",
+			Handler:    _TaskService_DeleteTask_Handler,
 		},
 		{
 			MethodName: "GetServerInfo",
@@ -371,6 +563,12 @@ var TaskService_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "WaitFor",
 			Handler:       _TaskService_WaitFor_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "Watch",
+			Handler:       _TaskService_Watch_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
 		},
 	},
 	Metadata: "tailrace/v1/task_service.proto",

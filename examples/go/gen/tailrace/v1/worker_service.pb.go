@@ -99,7 +99,9 @@ type Assignment struct {
 	// As submitted.
 	ParentTaskId string `protobuf:"bytes,11,opt,name=parent_task_id,json=parentTaskId,proto3" json:"parent_task_id,omitempty"`
 	// When the task was accepted.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// The latest progress of an earlier attempt, its checkpoint included.
+	LastProgress  *Progress `protobuf:"bytes,8,opt,name=last_progress,json=lastProgress,proto3" json:"last_progress,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -193,6 +195,13 @@ func (x *Assignment) GetParentTaskId() string {
 func (x *Assignment) GetCreateTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Assignment) GetLastProgress() *Progress {
+	if x != nil {
+		return x.LastProgress
 	}
 	return nil
 }
@@ -457,7 +466,10 @@ type LeaseBeat struct {
 	// Required.
 	Lease *LeaseRef `protobuf:"bytes,1,opt,name=lease,proto3" json:"lease,omitempty"`
 	// Received, not begun: extends the delivery only, starts nothing.
-	Waiting       bool `protobuf:"varint,3,opt,name=waiting,proto3" json:"waiting,omitempty"` // 2 is kept free for progress.
+	Waiting bool `protobuf:"varint,3,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	// Optional. How far the task has come; replaces what was said before. At
+	// most twice a second is of use to anybody. Ignored with waiting.
+	Progress      *Progress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -504,6 +516,13 @@ func (x *LeaseBeat) GetWaiting() bool {
 		return x.Waiting
 	}
 	return false
+}
+
+func (x *LeaseBeat) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
 }
 
 // What the server knows of one lease.
@@ -1198,7 +1217,10 @@ type FlowControl struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Assignments not yet finished or released, those it never mentioned
 	// included. 0 stops new ones. At most 10,000.
-	MaxOutstandingTasks int32 `protobuf:"varint,1,opt,name=max_outstanding_tasks,json=maxOutstandingTasks,proto3" json:"max_outstanding_tasks,omitempty"` // 2 is kept free for a limit in bytes.
+	MaxOutstandingTasks int32 `protobuf:"varint,1,opt,name=max_outstanding_tasks,json=maxOutstandingTasks,proto3" json:"max_outstanding_tasks,omitempty"`
+	// Sum of their input sizes (Payload.data). 0 means no limit. One task is
+	// always allowed.
+	MaxOutstandingBytes int64 `protobuf:"varint,2,opt,name=max_outstanding_bytes,json=maxOutstandingBytes,proto3" json:"max_outstanding_bytes,omitempty"`
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -1236,6 +1258,13 @@ func (*FlowControl) Descriptor() ([]byte, []int) {
 func (x *FlowControl) GetMaxOutstandingTasks() int32 {
 	if x != nil {
 		return x.MaxOutstandingTasks
+	}
+	return 0
+}
+
+func (x *FlowControl) GetMaxOutstandingBytes() int64 {
+	if x != nil {
+		return x.MaxOutstandingBytes
 	}
 	return 0
 }
@@ -2293,7 +2322,7 @@ const file_tailrace_v1_worker_service_proto_rawDesc = "" +
 	"\bLeaseRef\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x1f\n" +
 	"\vlease_token\x18\x02 \x01(\fR\n" +
-	"leaseToken\"\xe4\x03\n" +
+	"leaseToken\"\xa0\x04\n" +
 	"\n" +
 	"Assignment\x12+\n" +
 	"\x05lease\x18\x01 \x01(\v2\x15.tailrace.v1.LeaseRefR\x05lease\x12)\n" +
@@ -2305,7 +2334,8 @@ const file_tailrace_v1_worker_service_proto_rawDesc = "" +
 	"\flast_failure\x18\t \x01(\v2\x14.tailrace.v1.FailureR\vlastFailure\x12$\n" +
 	"\x0eparent_task_id\x18\v \x01(\tR\fparentTaskId\x12;\n" +
 	"\vcreate_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\"\xb0\x02\n" +
+	"createTime\x12:\n" +
+	"\rlast_progress\x18\b \x01(\v2\x15.tailrace.v1.ProgressR\flastProgress\"\xb0\x02\n" +
 	"\rAttemptResult\x12+\n" +
 	"\x05lease\x18\x01 \x01(\v2\x15.tailrace.v1.LeaseRefR\x05lease\x120\n" +
 	"\asuccess\x18\x02 \x01(\v2\x14.tailrace.v1.PayloadH\x00R\asuccess\x120\n" +
@@ -2321,10 +2351,11 @@ const file_tailrace_v1_worker_service_proto_rawDesc = "" +
 	"leaseToken\x12,\n" +
 	"\x05error\x18\x03 \x01(\v2\x16.tailrace.v1.ItemErrorR\x05error\x12,\n" +
 	"\x05state\x18\x04 \x01(\x0e2\x16.tailrace.v1.TaskStateR\x05state\x12\x1c\n" +
-	"\tduplicate\x18\x05 \x01(\bR\tduplicate\"R\n" +
+	"\tduplicate\x18\x05 \x01(\bR\tduplicate\"\x85\x01\n" +
 	"\tLeaseBeat\x12+\n" +
 	"\x05lease\x18\x01 \x01(\v2\x15.tailrace.v1.LeaseRefR\x05lease\x12\x18\n" +
-	"\awaiting\x18\x03 \x01(\bR\awaiting\"\x96\x02\n" +
+	"\awaiting\x18\x03 \x01(\bR\awaiting\x121\n" +
+	"\bprogress\x18\x02 \x01(\v2\x15.tailrace.v1.ProgressR\bprogress\"\x96\x02\n" +
 	"\vLeaseStatus\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x1f\n" +
 	"\vlease_token\x18\x02 \x01(\fR\n" +
@@ -2374,9 +2405,10 @@ const file_tailrace_v1_worker_service_proto_rawDesc = "" +
 	"\x0fsession_timeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x0esessionTimeout\x120\n" +
 	"\x06leases\x18\x05 \x03(\v2\x18.tailrace.v1.LeaseStatusR\x06leases\x12I\n" +
 	"\x13max_stream_duration\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\x11maxStreamDuration\x12&\n" +
-	"\x0fmax_frame_bytes\x18\a \x01(\x03R\rmaxFrameBytes\"A\n" +
+	"\x0fmax_frame_bytes\x18\a \x01(\x03R\rmaxFrameBytes\"u\n" +
 	"\vFlowControl\x122\n" +
-	"\x15max_outstanding_tasks\x18\x01 \x01(\x05R\x13maxOutstandingTasks\":\n" +
+	"\x15max_outstanding_tasks\x18\x01 \x01(\x05R\x13maxOutstandingTasks\x122\n" +
+	"\x15max_outstanding_bytes\x18\x02 \x01(\x03R\x13maxOutstandingBytes\":\n" +
 	"\n" +
 	"LeaseBeats\x12,\n" +
 	"\x05beats\x18\x01 \x03(\v2\x16.tailrace.v1.LeaseBeatR\x05beats\"H\n" +
@@ -2490,10 +2522,11 @@ var file_tailrace_v1_worker_service_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil),     // 35: google.protobuf.Timestamp
 	(*durationpb.Duration)(nil),       // 36: google.protobuf.Duration
 	(*Failure)(nil),                   // 37: tailrace.v1.Failure
-	(*Payload)(nil),                   // 38: tailrace.v1.Payload
-	(*RetryPolicy)(nil),               // 39: tailrace.v1.RetryPolicy
-	(*ItemError)(nil),                 // 40: tailrace.v1.ItemError
-	(TaskState)(0),                    // 41: tailrace.v1.TaskState
+	(*Progress)(nil),                  // 38: tailrace.v1.Progress
+	(*Payload)(nil),                   // 39: tailrace.v1.Payload
+	(*RetryPolicy)(nil),               // 40: tailrace.v1.RetryPolicy
+	(*ItemError)(nil),                 // 41: tailrace.v1.ItemError
+	(TaskState)(0),                    // 42: tailrace.v1.TaskState
 }
 var file_tailrace_v1_worker_service_proto_depIdxs = []int32{
 	0,  // 0: tailrace.v1.Assignment.lease:type_name -> tailrace.v1.LeaseRef
@@ -2503,76 +2536,78 @@ var file_tailrace_v1_worker_service_proto_depIdxs = []int32{
 	36, // 4: tailrace.v1.Assignment.lease_duration:type_name -> google.protobuf.Duration
 	37, // 5: tailrace.v1.Assignment.last_failure:type_name -> tailrace.v1.Failure
 	35, // 6: tailrace.v1.Assignment.create_time:type_name -> google.protobuf.Timestamp
-	0,  // 7: tailrace.v1.AttemptResult.lease:type_name -> tailrace.v1.LeaseRef
-	38, // 8: tailrace.v1.AttemptResult.success:type_name -> tailrace.v1.Payload
-	37, // 9: tailrace.v1.AttemptResult.failure:type_name -> tailrace.v1.Failure
-	3,  // 10: tailrace.v1.AttemptResult.revoked:type_name -> tailrace.v1.RevokedOutcome
-	39, // 11: tailrace.v1.AttemptResult.default_retry_policy:type_name -> tailrace.v1.RetryPolicy
-	40, // 12: tailrace.v1.AttemptResultAck.error:type_name -> tailrace.v1.ItemError
-	41, // 13: tailrace.v1.AttemptResultAck.state:type_name -> tailrace.v1.TaskState
-	0,  // 14: tailrace.v1.LeaseBeat.lease:type_name -> tailrace.v1.LeaseRef
-	35, // 15: tailrace.v1.LeaseStatus.expire_time:type_name -> google.protobuf.Timestamp
-	40, // 16: tailrace.v1.LeaseStatus.error:type_name -> tailrace.v1.ItemError
-	10, // 17: tailrace.v1.WorkRequest.hello:type_name -> tailrace.v1.Hello
-	12, // 18: tailrace.v1.WorkRequest.flow_control:type_name -> tailrace.v1.FlowControl
-	13, // 19: tailrace.v1.WorkRequest.beats:type_name -> tailrace.v1.LeaseBeats
-	15, // 20: tailrace.v1.WorkRequest.results:type_name -> tailrace.v1.AttemptResults
-	18, // 21: tailrace.v1.WorkRequest.releases:type_name -> tailrace.v1.LeaseReleases
-	19, // 22: tailrace.v1.WorkRequest.drain:type_name -> tailrace.v1.Drain
-	11, // 23: tailrace.v1.WorkResponse.welcome:type_name -> tailrace.v1.Welcome
-	14, // 24: tailrace.v1.WorkResponse.assignments:type_name -> tailrace.v1.Assignments
-	16, // 25: tailrace.v1.WorkResponse.result_acks:type_name -> tailrace.v1.AttemptResultAcks
-	17, // 26: tailrace.v1.WorkResponse.lease_statuses:type_name -> tailrace.v1.LeaseStatuses
-	21, // 27: tailrace.v1.WorkResponse.server_drain:type_name -> tailrace.v1.ServerDrain
-	20, // 28: tailrace.v1.WorkResponse.drained:type_name -> tailrace.v1.Drained
-	22, // 29: tailrace.v1.WorkResponse.release_acks:type_name -> tailrace.v1.LeaseReleaseAcks
-	9,  // 30: tailrace.v1.Hello.worker:type_name -> tailrace.v1.WorkerInfo
-	12, // 31: tailrace.v1.Hello.flow_control:type_name -> tailrace.v1.FlowControl
-	0,  // 32: tailrace.v1.Hello.held_leases:type_name -> tailrace.v1.LeaseRef
-	36, // 33: tailrace.v1.Welcome.heartbeat_interval:type_name -> google.protobuf.Duration
-	36, // 34: tailrace.v1.Welcome.session_timeout:type_name -> google.protobuf.Duration
-	6,  // 35: tailrace.v1.Welcome.leases:type_name -> tailrace.v1.LeaseStatus
-	36, // 36: tailrace.v1.Welcome.max_stream_duration:type_name -> google.protobuf.Duration
-	5,  // 37: tailrace.v1.LeaseBeats.beats:type_name -> tailrace.v1.LeaseBeat
-	1,  // 38: tailrace.v1.Assignments.assignments:type_name -> tailrace.v1.Assignment
-	2,  // 39: tailrace.v1.AttemptResults.results:type_name -> tailrace.v1.AttemptResult
-	4,  // 40: tailrace.v1.AttemptResultAcks.acks:type_name -> tailrace.v1.AttemptResultAck
-	6,  // 41: tailrace.v1.LeaseStatuses.statuses:type_name -> tailrace.v1.LeaseStatus
-	0,  // 42: tailrace.v1.LeaseReleases.leases:type_name -> tailrace.v1.LeaseRef
-	36, // 43: tailrace.v1.LeaseReleases.delay:type_name -> google.protobuf.Duration
-	36, // 44: tailrace.v1.ServerDrain.grace_period:type_name -> google.protobuf.Duration
-	23, // 45: tailrace.v1.LeaseReleaseAcks.items:type_name -> tailrace.v1.ReleaseItem
-	40, // 46: tailrace.v1.ReleaseItem.error:type_name -> tailrace.v1.ItemError
-	9,  // 47: tailrace.v1.LeaseTasksRequest.worker:type_name -> tailrace.v1.WorkerInfo
-	36, // 48: tailrace.v1.LeaseTasksRequest.wait_timeout:type_name -> google.protobuf.Duration
-	1,  // 49: tailrace.v1.LeaseTasksResponse.assignments:type_name -> tailrace.v1.Assignment
-	5,  // 50: tailrace.v1.HeartbeatRequest.beats:type_name -> tailrace.v1.LeaseBeat
-	6,  // 51: tailrace.v1.HeartbeatResponse.leases:type_name -> tailrace.v1.LeaseStatus
-	36, // 52: tailrace.v1.HeartbeatResponse.heartbeat_interval:type_name -> google.protobuf.Duration
-	2,  // 53: tailrace.v1.StoreResultRequest.result:type_name -> tailrace.v1.AttemptResult
-	41, // 54: tailrace.v1.StoreResultResponse.state:type_name -> tailrace.v1.TaskState
-	2,  // 55: tailrace.v1.BatchStoreResultsRequest.results:type_name -> tailrace.v1.AttemptResult
-	4,  // 56: tailrace.v1.BatchStoreResultsResponse.acks:type_name -> tailrace.v1.AttemptResultAck
-	0,  // 57: tailrace.v1.ReleaseTasksRequest.leases:type_name -> tailrace.v1.LeaseRef
-	36, // 58: tailrace.v1.ReleaseTasksRequest.delay:type_name -> google.protobuf.Duration
-	23, // 59: tailrace.v1.ReleaseTasksResponse.items:type_name -> tailrace.v1.ReleaseItem
-	7,  // 60: tailrace.v1.WorkerService.Work:input_type -> tailrace.v1.WorkRequest
-	24, // 61: tailrace.v1.WorkerService.LeaseTasks:input_type -> tailrace.v1.LeaseTasksRequest
-	26, // 62: tailrace.v1.WorkerService.Heartbeat:input_type -> tailrace.v1.HeartbeatRequest
-	28, // 63: tailrace.v1.WorkerService.StoreResult:input_type -> tailrace.v1.StoreResultRequest
-	30, // 64: tailrace.v1.WorkerService.BatchStoreResults:input_type -> tailrace.v1.BatchStoreResultsRequest
-	32, // 65: tailrace.v1.WorkerService.ReleaseTasks:input_type -> tailrace.v1.ReleaseTasksRequest
-	8,  // 66: tailrace.v1.WorkerService.Work:output_type -> tailrace.v1.WorkResponse
-	25, // 67: tailrace.v1.WorkerService.LeaseTasks:output_type -> tailrace.v1.LeaseTasksResponse
-	27, // 68: tailrace.v1.WorkerService.Heartbeat:output_type -> tailrace.v1.HeartbeatResponse
-	29, // 69: tailrace.v1.WorkerService.StoreResult:output_type -> tailrace.v1.StoreResultResponse
-	31, // 70: tailrace.v1.WorkerService.BatchStoreResults:output_type -> tailrace.v1.BatchStoreResultsResponse
-	33, // 71: tailrace.v1.WorkerService.ReleaseTasks:output_type -> tailrace.v1.ReleaseTasksResponse
-	66, // [66:72] is the sub-list for method output_type
-	60, // [60:66] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	38, // 7: tailrace.v1.Assignment.last_progress:type_name -> tailrace.v1.Progress
+	0,  // 8: tailrace.v1.AttemptResult.lease:type_name -> tailrace.v1.LeaseRef
+	39, // 9: tailrace.v1.AttemptResult.success:type_name -> tailrace.v1.Payload
+	37, // 10: tailrace.v1.AttemptResult.failure:type_name -> tailrace.v1.Failure
+	3,  // 11: tailrace.v1.AttemptResult.revoked:type_name -> tailrace.v1.RevokedOutcome
+	40, // 12: tailrace.v1.AttemptResult.default_retry_policy:type_name -> tailrace.v1.RetryPolicy
+	41, // 13: tailrace.v1.AttemptResultAck.error:type_name -> tailrace.v1.ItemError
+	42, // 14: tailrace.v1.AttemptResultAck.state:type_name -> tailrace.v1.TaskState
+	0,  // 15: tailrace.v1.LeaseBeat.lease:type_name -> tailrace.v1.LeaseRef
+	38, // 16: tailrace.v1.LeaseBeat.progress:type_name -> tailrace.v1.Progress
+	35, // 17: tailrace.v1.LeaseStatus.expire_time:type_name -> google.protobuf.Timestamp
+	41, // 18: tailrace.v1.LeaseStatus.error:type_name -> tailrace.v1.ItemError
+	10, // 19: tailrace.v1.WorkRequest.hello:type_name -> tailrace.v1.Hello
+	12, // 20: tailrace.v1.WorkRequest.flow_control:type_name -> tailrace.v1.FlowControl
+	13, // 21: tailrace.v1.WorkRequest.beats:type_name -> tailrace.v1.LeaseBeats
+	15, // 22: tailrace.v1.WorkRequest.results:type_name -> tailrace.v1.AttemptResults
+	18, // 23: tailrace.v1.WorkRequest.releases:type_name -> tailrace.v1.LeaseReleases
+	19, // 24: tailrace.v1.WorkRequest.drain:type_name -> tailrace.v1.Drain
+	11, // 25: tailrace.v1.WorkResponse.welcome:type_name -> tailrace.v1.Welcome
+	14, // 26: tailrace.v1.WorkResponse.assignments:type_name -> tailrace.v1.Assignments
+	16, // 27: tailrace.v1.WorkResponse.result_acks:type_name -> tailrace.v1.AttemptResultAcks
+	17, // 28: tailrace.v1.WorkResponse.lease_statuses:type_name -> tailrace.v1.LeaseStatuses
+	21, // 29: tailrace.v1.WorkResponse.server_drain:type_name -> tailrace.v1.ServerDrain
+	20, // 30: tailrace.v1.WorkResponse.drained:type_name -> tailrace.v1.Drained
+	22, // 31: tailrace.v1.WorkResponse.release_acks:type_name -> tailrace.v1.LeaseReleaseAcks
+	9,  // 32: tailrace.v1.Hello.worker:type_name -> tailrace.v1.WorkerInfo
+	12, // 33: tailrace.v1.Hello.flow_control:type_name -> tailrace.v1.FlowControl
+	0,  // 34: tailrace.v1.Hello.held_leases:type_name -> tailrace.v1.LeaseRef
+	36, // 35: tailrace.v1.Welcome.heartbeat_interval:type_name -> google.protobuf.Duration
+	36, // 36: tailrace.v1.Welcome.session_timeout:type_name -> google.protobuf.Duration
+	6,  // 37: tailrace.v1.Welcome.leases:type_name -> tailrace.v1.LeaseStatus
+	36, // 38: tailrace.v1.Welcome.max_stream_duration:type_name -> google.protobuf.Duration
+	5,  // 39: tailrace.v1.LeaseBeats.beats:type_name -> tailrace.v1.LeaseBeat
+	1,  // 40: tailrace.v1.Assignments.assignments:type_name -> tailrace.v1.Assignment
+	2,  // 41: tailrace.v1.AttemptResults.results:type_name -> tailrace.v1.AttemptResult
+	4,  // 42: tailrace.v1.AttemptResultAcks.acks:type_name -> tailrace.v1.AttemptResultAck
+	6,  // 43: tailrace.v1.LeaseStatuses.statuses:type_name -> tailrace.v1.LeaseStatus
+	0,  // 44: tailrace.v1.LeaseReleases.leases:type_name -> tailrace.v1.LeaseRef
+	36, // 45: tailrace.v1.LeaseReleases.delay:type_name -> google.protobuf.Duration
+	36, // 46: tailrace.v1.ServerDrain.grace_period:type_name -> google.protobuf.Duration
+	23, // 47: tailrace.v1.LeaseReleaseAcks.items:type_name -> tailrace.v1.ReleaseItem
+	41, // 48: tailrace.v1.ReleaseItem.error:type_name -> tailrace.v1.ItemError
+	9,  // 49: tailrace.v1.LeaseTasksRequest.worker:type_name -> tailrace.v1.WorkerInfo
+	36, // 50: tailrace.v1.LeaseTasksRequest.wait_timeout:type_name -> google.protobuf.Duration
+	1,  // 51: tailrace.v1.LeaseTasksResponse.assignments:type_name -> tailrace.v1.Assignment
+	5,  // 52: tailrace.v1.HeartbeatRequest.beats:type_name -> tailrace.v1.LeaseBeat
+	6,  // 53: tailrace.v1.HeartbeatResponse.leases:type_name -> tailrace.v1.LeaseStatus
+	36, // 54: tailrace.v1.HeartbeatResponse.heartbeat_interval:type_name -> google.protobuf.Duration
+	2,  // 55: tailrace.v1.StoreResultRequest.result:type_name -> tailrace.v1.AttemptResult
+	42, // 56: tailrace.v1.StoreResultResponse.state:type_name -> tailrace.v1.TaskState
+	2,  // 57: tailrace.v1.BatchStoreResultsRequest.results:type_name -> tailrace.v1.AttemptResult
+	4,  // 58: tailrace.v1.BatchStoreResultsResponse.acks:type_name -> tailrace.v1.AttemptResultAck
+	0,  // 59: tailrace.v1.ReleaseTasksRequest.leases:type_name -> tailrace.v1.LeaseRef
+	36, // 60: tailrace.v1.ReleaseTasksRequest.delay:type_name -> google.protobuf.Duration
+	23, // 61: tailrace.v1.ReleaseTasksResponse.items:type_name -> tailrace.v1.ReleaseItem
+	7,  // 62: tailrace.v1.WorkerService.Work:input_type -> tailrace.v1.WorkRequest
+	24, // 63: tailrace.v1.WorkerService.LeaseTasks:input_type -> tailrace.v1.LeaseTasksRequest
+	26, // 64: tailrace.v1.WorkerService.Heartbeat:input_type -> tailrace.v1.HeartbeatRequest
+	28, // 65: tailrace.v1.WorkerService.StoreResult:input_type -> tailrace.v1.StoreResultRequest
+	30, // 66: tailrace.v1.WorkerService.BatchStoreResults:input_type -> tailrace.v1.BatchStoreResultsRequest
+	32, // 67: tailrace.v1.WorkerService.ReleaseTasks:input_type -> tailrace.v1.ReleaseTasksRequest
+	8,  // 68: tailrace.v1.WorkerService.Work:output_type -> tailrace.v1.WorkResponse
+	25, // 69: tailrace.v1.WorkerService.LeaseTasks:output_type -> tailrace.v1.LeaseTasksResponse
+	27, // 70: tailrace.v1.WorkerService.Heartbeat:output_type -> tailrace.v1.HeartbeatResponse
+	29, // 71: tailrace.v1.WorkerService.StoreResult:output_type -> tailrace.v1.StoreResultResponse
+	31, // 72: tailrace.v1.WorkerService.BatchStoreResults:output_type -> tailrace.v1.BatchStoreResultsResponse
+	33, // 73: tailrace.v1.WorkerService.ReleaseTasks:output_type -> tailrace.v1.ReleaseTasksResponse
+	68, // [68:74] is the sub-list for method output_type
+	62, // [62:68] is the sub-list for method input_type
+	62, // [62:62] is the sub-list for extension type_name
+	62, // [62:62] is the sub-list for extension extendee
+	0,  // [0:62] is the sub-list for field type_name
 }
 
 func init() { file_tailrace_v1_worker_service_proto_init() }

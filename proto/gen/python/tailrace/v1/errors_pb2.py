@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18tailrace/v1/errors.proto\x12\x0btailrace.v1*\xd7\x02\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45RROR_REASON_INVALID_REQUEST\x10\x01\x12\x1f\n\x1b\x45RROR_REASON_LIMIT_EXCEEDED\x10\x02\x12\x1f\n\x1b\x45RROR_REASON_TASK_NOT_FOUND\x10\x03\x12!\n\x1d\x45RROR_REASON_TASK_ID_CONFLICT\x10\x04\x12\x1b\n\x17\x45RROR_REASON_LEASE_LOST\x10\x05\x12 \n\x1c\x45RROR_REASON_SERVER_DRAINING\x10\x0c\x12\"\n\x1e\x45RROR_REASON_STORE_UNAVAILABLE\x10\r\x12%\n!ERROR_REASON_PROTOCOL_UNSUPPORTED\x10\x10\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x16\x42(Z&tailrace.dev/go/tailrace/v1;tailracev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18tailrace/v1/errors.proto\x12\x0btailrace.v1*\xc6\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45RROR_REASON_INVALID_REQUEST\x10\x01\x12\x1f\n\x1b\x45RROR_REASON_LIMIT_EXCEEDED\x10\x02\x12\x1f\n\x1b\x45RROR_REASON_TASK_NOT_FOUND\x10\x03\x12!\n\x1d\x45RROR_REASON_TASK_ID_CONFLICT\x10\x04\x12\x1b\n\x17\x45RROR_REASON_LEASE_LOST\x10\x05\x12\"\n\x1e\x45RROR_REASON_TASK_NOT_TERMINAL\x10\x06\x12\x1b\n\x17\x45RROR_REASON_QUEUE_FULL\x10\n\x12 \n\x1c\x45RROR_REASON_SERVER_DRAINING\x10\x0c\x12\"\n\x1e\x45RROR_REASON_STORE_UNAVAILABLE\x10\r\x12%\n!ERROR_REASON_PROTOCOL_UNSUPPORTED\x10\x10\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x16\x12#\n\x1f\x45RROR_REASON_PAGE_TOKEN_INVALID\x10\x11\x12\x1e\n\x1a\x45RROR_REASON_STORE_EMPTIED\x10\x19\x12\x1b\n\x17\x45RROR_REASON_STORE_FULL\x10\x1a\x12\'\n#ERROR_REASON_TASK_NOT_RESUBMITTABLE\x10\x1b\x12!\n\x1d\x45RROR_REASON_WORKER_NOT_FOUND\x10\x1c\x42(Z&tailrace.dev/go/tailrace/v1;tailracev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z&tailrace.dev/go/tailrace/v1;tailracev1'
   _globals['_ERRORREASON']._serialized_start=42
-  _globals['_ERRORREASON']._serialized_end=385
+  _globals['_ERRORREASON']._serialized_end=624
 # @@protoc_insertion_point(module_scope)

@@ -38,6 +38,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ALREADY_EXISTS. The id is taken by a different request. Choose another id."""
     ERROR_REASON_LEASE_LOST: _ErrorReason.ValueType  # 5
     """ABORTED. The lease token is no longer the current one. Stop the work."""
+    ERROR_REASON_TASK_NOT_TERMINAL: _ErrorReason.ValueType  # 6
+    """FAILED_PRECONDITION. Only a terminal task can be deleted. Revoke it first."""
+    ERROR_REASON_QUEUE_FULL: _ErrorReason.ValueType  # 10
+    """RESOURCE_EXHAUSTED. The queue has as many waiting tasks as the operator
+    allows; nothing was done. Try again later; see RetryInfo.
+    """
     ERROR_REASON_SERVER_DRAINING: _ErrorReason.ValueType  # 12
     """UNAVAILABLE. The server is going away; reconnect."""
     ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 13
@@ -50,8 +56,24 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     max. Upgrade whichever side is older.
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 22
-    """INTERNAL. A bug in the server; metadata: incident_id, which its log names.
-    6 to 11, 14, 15, 17 to 21 and 23 to 27 are kept free.
+    """INTERNAL. A bug in the server; metadata: incident_id, which its log names."""
+    ERROR_REASON_PAGE_TOKEN_INVALID: _ErrorReason.ValueType  # 17
+    """INVALID_ARGUMENT. The page token is malformed or of another query. Start
+    from the first page.
+    """
+    ERROR_REASON_STORE_EMPTIED: _ErrorReason.ValueType  # 25
+    """DATA_LOSS. The store came back without its data: what it held is gone.
+    Submit again.
+    """
+    ERROR_REASON_STORE_FULL: _ErrorReason.ValueType  # 26
+    """RESOURCE_EXHAUSTED. The store takes no more data; nothing was done, and
+    what runs goes on. Try again later; see RetryInfo.
+    """
+    ERROR_REASON_TASK_NOT_RESUBMITTABLE: _ErrorReason.ValueType  # 27
+    """FAILED_PRECONDITION. Only a task in FAILURE or REVOKED can be run again."""
+    ERROR_REASON_WORKER_NOT_FOUND: _ErrorReason.ValueType  # 28
+    """NOT_FOUND. No worker of this worker_id is connected.
+    7 to 9, 11, 14, 15, 18 to 21, 23 and 24 are kept free.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -77,6 +99,12 @@ ERROR_REASON_TASK_ID_CONFLICT: ErrorReason.ValueType  # 4
 """ALREADY_EXISTS. The id is taken by a different request. Choose another id."""
 ERROR_REASON_LEASE_LOST: ErrorReason.ValueType  # 5
 """ABORTED. The lease token is no longer the current one. Stop the work."""
+ERROR_REASON_TASK_NOT_TERMINAL: ErrorReason.ValueType  # 6
+"""FAILED_PRECONDITION. Only a terminal task can be deleted. Revoke it first."""
+ERROR_REASON_QUEUE_FULL: ErrorReason.ValueType  # 10
+"""RESOURCE_EXHAUSTED. The queue has as many waiting tasks as the operator
+allows; nothing was done. Try again later; see RetryInfo.
+"""
 ERROR_REASON_SERVER_DRAINING: ErrorReason.ValueType  # 12
 """UNAVAILABLE. The server is going away; reconnect."""
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 13
@@ -89,7 +117,23 @@ ERROR_REASON_PROTOCOL_UNSUPPORTED: ErrorReason.ValueType  # 16
 max. Upgrade whichever side is older.
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 22
-"""INTERNAL. A bug in the server; metadata: incident_id, which its log names.
-6 to 11, 14, 15, 17 to 21 and 23 to 27 are kept free.
+"""INTERNAL. A bug in the server; metadata: incident_id, which its log names."""
+ERROR_REASON_PAGE_TOKEN_INVALID: ErrorReason.ValueType  # 17
+"""INVALID_ARGUMENT. The page token is malformed or of another query. Start
+from the first page.
+"""
+ERROR_REASON_STORE_EMPTIED: ErrorReason.ValueType  # 25
+"""DATA_LOSS. The store came back without its data: what it held is gone.
+Submit again.
+"""
+ERROR_REASON_STORE_FULL: ErrorReason.ValueType  # 26
+"""RESOURCE_EXHAUSTED. The store takes no more data; nothing was done, and
+what runs goes on. Try again later; see RetryInfo.
+"""
+ERROR_REASON_TASK_NOT_RESUBMITTABLE: ErrorReason.ValueType  # 27
+"""FAILED_PRECONDITION. Only a task in FAILURE or REVOKED can be run again."""
+ERROR_REASON_WORKER_NOT_FOUND: ErrorReason.ValueType  # 28
+"""NOT_FOUND. No worker of this worker_id is connected.
+7 to 9, 11, 14, 15, 18 to 21, 23 and 24 are kept free.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -84,8 +84,10 @@ class _PendingReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Pending
     PENDING_REASON_DELAYED: _PendingReason.ValueType  # 2
     """Waiting for its start time or for a retry backoff."""
     PENDING_REASON_DISPATCHED: _PendingReason.ValueType  # 4
-    """Sent to a worker that has not yet confirmed the start.
-    3 is kept free for tasks that wait for other tasks, 5 for paused queues.
+    """Sent to a worker that has not yet confirmed the start."""
+    PENDING_REASON_QUEUE_PAUSED: _PendingReason.ValueType  # 5
+    """Its queue is paused.
+    3 is kept free for tasks that wait for other tasks.
     """
 
 class PendingReason(_PendingReason, metaclass=_PendingReasonEnumTypeWrapper):
@@ -98,8 +100,10 @@ PENDING_REASON_QUEUED: PendingReason.ValueType  # 1
 PENDING_REASON_DELAYED: PendingReason.ValueType  # 2
 """Waiting for its start time or for a retry backoff."""
 PENDING_REASON_DISPATCHED: PendingReason.ValueType  # 4
-"""Sent to a worker that has not yet confirmed the start.
-3 is kept free for tasks that wait for other tasks, 5 for paused queues.
+"""Sent to a worker that has not yet confirmed the start."""
+PENDING_REASON_QUEUE_PAUSED: PendingReason.ValueType  # 5
+"""Its queue is paused.
+3 is kept free for tasks that wait for other tasks.
 """
 Global___PendingReason: _TypeAlias = PendingReason  # noqa: Y015
 
@@ -114,7 +118,9 @@ class _FailureKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FailureKi
     FAILURE_KIND_APPLICATION: _FailureKind.ValueType  # 1
     """The task's own code failed."""
     FAILURE_KIND_TIMEOUT: _FailureKind.ValueType  # 2
-    """The attempt took too long, by the worker's own judgement."""
+    """The attempt took too long, by the worker's own judgement; or
+    execution_timeout, total_timeout or a start deadline passed.
+    """
     FAILURE_KIND_LEASE_EXPIRED: _FailureKind.ValueType  # 3
     """The worker stopped extending its lease."""
     FAILURE_KIND_REVOKED: _FailureKind.ValueType  # 4
@@ -133,7 +139,9 @@ FAILURE_KIND_UNSPECIFIED: FailureKind.ValueType  # 0
 FAILURE_KIND_APPLICATION: FailureKind.ValueType  # 1
 """The task's own code failed."""
 FAILURE_KIND_TIMEOUT: FailureKind.ValueType  # 2
-"""The attempt took too long, by the worker's own judgement."""
+"""The attempt took too long, by the worker's own judgement; or
+execution_timeout, total_timeout or a start deadline passed.
+"""
 FAILURE_KIND_LEASE_EXPIRED: FailureKind.ValueType  # 3
 """The worker stopped extending its lease."""
 FAILURE_KIND_REVOKED: FailureKind.ValueType  # 4
@@ -144,6 +152,30 @@ outcome (type ResultTooLarge).
 5 is kept free for failures of tasks that this one depends on.
 """
 Global___FailureKind: _TypeAlias = FailureKind  # noqa: Y015
+
+class _TaskView:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TaskViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TaskView.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TASK_VIEW_UNSPECIFIED: _TaskView.ValueType  # 0
+    """BASIC."""
+    TASK_VIEW_BASIC: _TaskView.ValueType  # 1
+    """Without input, result, progress details and failure details."""
+    TASK_VIEW_FULL: _TaskView.ValueType  # 2
+    """Everything."""
+
+class TaskView(_TaskView, metaclass=_TaskViewEnumTypeWrapper):
+    """How much of a Task to return."""
+
+TASK_VIEW_UNSPECIFIED: TaskView.ValueType  # 0
+"""BASIC."""
+TASK_VIEW_BASIC: TaskView.ValueType  # 1
+"""Without input, result, progress details and failure details."""
+TASK_VIEW_FULL: TaskView.ValueType  # 2
+"""Everything."""
+Global___TaskView: _TypeAlias = TaskView  # noqa: Y015
 
 @_typing.final
 class Payload(_message.Message):
@@ -348,6 +380,26 @@ class TaskSpec(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
     class HeadersEntry(_message.Message):
         DESCRIPTOR: _descriptor.Descriptor
 
@@ -372,10 +424,16 @@ class TaskSpec(_message.Message):
     INPUT_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     RETRY_POLICY_FIELD_NUMBER: _builtins.int
+    SCHEDULE_TIME_FIELD_NUMBER: _builtins.int
+    START_DEADLINE_FIELD_NUMBER: _builtins.int
+    EXECUTION_TIMEOUT_FIELD_NUMBER: _builtins.int
+    TOTAL_TIMEOUT_FIELD_NUMBER: _builtins.int
     LEASE_DURATION_FIELD_NUMBER: _builtins.int
     RESULT_TTL_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     HEADERS_FIELD_NUMBER: _builtins.int
     START_DELAY_FIELD_NUMBER: _builtins.int
+    START_WITHIN_FIELD_NUMBER: _builtins.int
     task_type: _builtins.str
     """Required. What workers register, for example "billing.charge".
     [A-Za-z0-9][A-Za-z0-9._:/-]{0,127}.
@@ -398,6 +456,34 @@ class TaskSpec(_message.Message):
         """
 
     @_builtins.property
+    def schedule_time(self) -> _timestamp_pb2.Timestamp:
+        """Optional. Earliest start, as a point in time by the store's clock, at most
+        365 days away; one that has passed means at once. Set at most one of this
+        and start_delay.
+        """
+
+    @_builtins.property
+    def start_deadline(self) -> _timestamp_pb2.Timestamp:
+        """Optional. If no attempt has started by then, the task is revoked (kind
+        TIMEOUT), in a paused queue too; one that is being delivered by then keeps
+        its 10 seconds. Set at most one of this and start_within.
+        """
+
+    @_builtins.property
+    def execution_timeout(self) -> _duration_pb2.Duration:
+        """Optional. Longest one attempt may run, at least 1s, at most 30 days. The
+        worker ends it then; 10s later the server does, heartbeats or not, and the
+        retry policy of this spec decides.
+        """
+
+    @_builtins.property
+    def total_timeout(self) -> _duration_pb2.Duration:
+        """Optional. Longest time from acceptance to a terminal state, at most 365
+        days; then the task is FAILURE (kind TIMEOUT), whatever it does. A retry
+        that would come later is not waited for.
+        """
+
+    @_builtins.property
     def lease_duration(self) -> _duration_pb2.Duration:
         """Optional. Lease length, 2s to 12h, default 30s; a worker must heartbeat
         within it.
@@ -411,6 +497,12 @@ class TaskSpec(_message.Message):
         """
 
     @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Optional. Usable in ListTasks filters. At most 16, keys to 64, values to
+        256 bytes.
+        """
+
+    @_builtins.property
     def headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Optional. Carried to the worker unchanged: trace context, tenant. At most
         32 entries, 8 KiB in all.
@@ -420,8 +512,13 @@ class TaskSpec(_message.Message):
     def start_delay(self) -> _duration_pb2.Duration:
         """Optional. Earliest start, as a span from acceptance, by the store's clock.
         At most 365 days.
-        6 to 9, 12, 14 and 16 are kept free for points in time, deadlines, labels
-        and a fairness key.
+        """
+
+    @_builtins.property
+    def start_within(self) -> _duration_pb2.Duration:
+        """Optional. start_deadline as a span from acceptance or, if later, from the
+        scheduled start. More than 0, at most 365 days.
+        14 is kept free for a fairness key.
         """
 
     def __init__(
@@ -432,18 +529,66 @@ class TaskSpec(_message.Message):
         input: Global___Payload | None = ...,
         priority: _builtins.int = ...,
         retry_policy: Global___RetryPolicy | None = ...,
+        schedule_time: _timestamp_pb2.Timestamp | None = ...,
+        start_deadline: _timestamp_pb2.Timestamp | None = ...,
+        execution_timeout: _duration_pb2.Duration | None = ...,
+        total_timeout: _duration_pb2.Duration | None = ...,
         lease_duration: _duration_pb2.Duration | None = ...,
         result_ttl: _duration_pb2.Duration | None = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         headers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         start_delay: _duration_pb2.Duration | None = ...,
+        start_within: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "lease_duration", b"lease_duration", "result_ttl", b"result_ttl", "retry_policy", b"retry_policy", "start_delay", b"start_delay"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["execution_timeout", b"execution_timeout", "input", b"input", "lease_duration", b"lease_duration", "result_ttl", b"result_ttl", "retry_policy", b"retry_policy", "schedule_time", b"schedule_time", "start_deadline", b"start_deadline", "start_delay", b"start_delay", "start_within", b"start_within", "total_timeout", b"total_timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["headers", b"headers", "input", b"input", "lease_duration", b"lease_duration", "priority", b"priority", "queue", b"queue", "result_ttl", b"result_ttl", "retry_policy", b"retry_policy", "start_delay", b"start_delay", "task_type", b"task_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_timeout", b"execution_timeout", "headers", b"headers", "input", b"input", "labels", b"labels", "lease_duration", b"lease_duration", "priority", b"priority", "queue", b"queue", "result_ttl", b"result_ttl", "retry_policy", b"retry_policy", "schedule_time", b"schedule_time", "start_deadline", b"start_deadline", "start_delay", b"start_delay", "start_within", b"start_within", "task_type", b"task_type", "total_timeout", b"total_timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TaskSpec: _TypeAlias = TaskSpec  # noqa: Y015
+
+@_typing.final
+class Progress(_message.Message):
+    """How far an attempt has come. Last write wins."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENT_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    current: _builtins.int
+    """Units done."""
+    total: _builtins.int
+    """Units in all; 0 when unknown."""
+    message: _builtins.str
+    """Short text. At most 1 KiB."""
+    @_builtins.property
+    def details(self) -> Global___Payload:
+        """Optional. A checkpoint handed to the next attempt. At most 16 KiB."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only. When the server took it."""
+
+    def __init__(
+        self,
+        *,
+        current: _builtins.int = ...,
+        total: _builtins.int = ...,
+        message: _builtins.str = ...,
+        details: Global___Payload | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["details", b"details", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["current", b"current", "details", b"details", "message", b"message", "total", b"total", "update_time", b"update_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Progress: _TypeAlias = Progress  # noqa: Y015
 
 @_typing.final
 class TaskResult(_message.Message):
@@ -460,6 +605,7 @@ class TaskResult(_message.Message):
     RESULT_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
     LAST_FAILURE_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
@@ -472,7 +618,7 @@ class TaskResult(_message.Message):
     """
     revision: _builtins.int
     """Changes with every change of state. Pass it back as after_revision. Two
-    outcomes of one revision differ in pending_reason only.
+    outcomes of one revision differ in progress and pending_reason only.
     """
     attempt: _builtins.int
     """Attempts started so far, released ones not counted."""
@@ -491,14 +637,16 @@ class TaskResult(_message.Message):
         """The most recent failed attempt or lost lease, while the task goes on."""
 
     @_builtins.property
+    def progress(self) -> Global___Progress:
+        """The latest progress of any attempt so far. Unset once the task is terminal."""
+
+    @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When the revision last changed."""
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the record is deleted. Set once terminal.
-        10 is kept free for progress.
-        """
+        """When the record is deleted. Set once terminal."""
 
     def __init__(
         self,
@@ -512,16 +660,97 @@ class TaskResult(_message.Message):
         result: Global___Payload | None = ...,
         failure: Global___Failure | None = ...,
         last_failure: Global___Failure | None = ...,
+        progress: Global___Progress | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "failure", b"failure", "last_failure", b"last_failure", "result", b"result", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "failure", b"failure", "last_failure", b"last_failure", "progress", b"progress", "result", b"result", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "done", b"done", "expire_time", b"expire_time", "failure", b"failure", "last_failure", b"last_failure", "pending_reason", b"pending_reason", "result", b"result", "revision", b"revision", "state", b"state", "task_id", b"task_id", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "done", b"done", "expire_time", b"expire_time", "failure", b"failure", "last_failure", b"last_failure", "pending_reason", b"pending_reason", "progress", b"progress", "result", b"result", "revision", b"revision", "state", b"state", "task_id", b"task_id", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TaskResult: _TypeAlias = TaskResult  # noqa: Y015
+
+@_typing.final
+class Task(_message.Message):
+    """The full record of a task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    SPEC_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    LEASE_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    DELIVERY_COUNT_FIELD_NUMBER: _builtins.int
+    REVOKE_REQUESTED_FIELD_NUMBER: _builtins.int
+    PARENT_TASK_ID_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """As submitted."""
+    worker_id: _builtins.str
+    """The worker that holds it or, once it is terminal or waits for another
+    attempt, the one that ran the latest attempt.
+    """
+    delivery_count: _builtins.int
+    """Times this task was handed to a worker, confirmed or not."""
+    revoke_requested: _builtins.bool
+    """Somebody asked for it to stop, and it has not ended yet."""
+    parent_task_id: _builtins.str
+    """As submitted.
+    11, 13 and 14 are kept free for a group, a root and a schedule.
+    """
+    @_builtins.property
+    def spec(self) -> Global___TaskSpec:
+        """As submitted, with the queue filled in. The input is dropped when the task
+        ends in SUCCESS and kept otherwise, so that it can be run again.
+        """
+
+    @_builtins.property
+    def outcome(self) -> Global___TaskResult:
+        """What became of it so far."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was accepted."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When the latest attempt started. Unset before the first."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it became terminal."""
+
+    @_builtins.property
+    def lease_expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When its lease runs out unless it is extended. Unset unless it is leased."""
+
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        spec: Global___TaskSpec | None = ...,
+        outcome: Global___TaskResult | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        worker_id: _builtins.str = ...,
+        lease_expire_time: _timestamp_pb2.Timestamp | None = ...,
+        delivery_count: _builtins.int = ...,
+        revoke_requested: _builtins.bool = ...,
+        parent_task_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "lease_expire_time", b"lease_expire_time", "outcome", b"outcome", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delivery_count", b"delivery_count", "end_time", b"end_time", "lease_expire_time", b"lease_expire_time", "outcome", b"outcome", "parent_task_id", b"parent_task_id", "revoke_requested", b"revoke_requested", "spec", b"spec", "start_time", b"start_time", "task_id", b"task_id", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Task: _TypeAlias = Task  # noqa: Y015
 
 @_typing.final
 class ItemError(_message.Message):

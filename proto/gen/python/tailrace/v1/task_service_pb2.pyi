@@ -459,6 +459,7 @@ class WaitForRequest(_message.Message):
     OMIT_RESULTS_FIELD_NUMBER: _builtins.int
     WAIT_TIMEOUT_FIELD_NUMBER: _builtins.int
     DONE_ONLY_FIELD_NUMBER: _builtins.int
+    INCLUDE_PROGRESS_FIELD_NUMBER: _builtins.int
     condition: Global___WaitCondition.ValueType
     """Optional. An id that does not exist counts as done; under FIRST_FAILURE it
     is no failure.
@@ -466,9 +467,10 @@ class WaitForRequest(_message.Message):
     omit_results: _builtins.bool
     """Optional. Leave result and failure details out."""
     done_only: _builtins.bool
-    """Optional. After the snapshot, only outcomes that are done.
-    2 is kept free for a group, 4 for progress, 6 for ids that do not exist
-    yet.
+    """Optional. After the snapshot, only outcomes that are done."""
+    include_progress: _builtins.bool
+    """Optional. Also send progress, at most twice a second for each task.
+    2 is kept free for a group, 6 for ids that do not exist yet.
     """
     @_builtins.property
     def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___WaitTarget]:
@@ -488,10 +490,11 @@ class WaitForRequest(_message.Message):
         omit_results: _builtins.bool = ...,
         wait_timeout: _duration_pb2.Duration | None = ...,
         done_only: _builtins.bool = ...,
+        include_progress: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["wait_timeout", b"wait_timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "done_only", b"done_only", "omit_results", b"omit_results", "targets", b"targets", "wait_timeout", b"wait_timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "done_only", b"done_only", "include_progress", b"include_progress", "omit_results", b"omit_results", "targets", b"targets", "wait_timeout", b"wait_timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -540,6 +543,227 @@ class WaitForResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WaitForResponse: _TypeAlias = WaitForResponse  # noqa: Y015
+
+@_typing.final
+class WatchRequest(_message.Message):
+    """What to follow, and what to submit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADD_FIELD_NUMBER: _builtins.int
+    DROP_TASK_IDS_FIELD_NUMBER: _builtins.int
+    INCLUDE_PROGRESS_FIELD_NUMBER: _builtins.int
+    OMIT_RESULTS_FIELD_NUMBER: _builtins.int
+    SUBMIT_FIELD_NUMBER: _builtins.int
+    DONE_ONLY_FIELD_NUMBER: _builtins.int
+    include_progress: _builtins.bool
+    """Optional, first message only. Also send progress, at most twice a second
+    for each task.
+    """
+    omit_results: _builtins.bool
+    """Optional, first message only. Leave result and failure details out."""
+    done_only: _builtins.bool
+    """Optional, first message only. After the first answer, only outcomes that
+    are done.
+    5 is kept free for ids that do not exist yet.
+    """
+    @_builtins.property
+    def add(self) -> _containers.RepeatedCompositeFieldContainer[Global___WaitTarget]:
+        """Targets to follow from now on. Each is answered with its current outcome,
+        unless held back by after_revision, then with every change until it is
+        done. Adding one twice is harmless. At most 100,000 a stream.
+        """
+
+    @_builtins.property
+    def drop_task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Targets to follow no longer."""
+
+    @_builtins.property
+    def submit(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubmitRequest]:
+        """Optional. Tasks to accept, each answered in WatchResponse.submitted and
+        followed from then on as if added. At most 1000 and 4 MiB a message. A
+        submit whose stream broke before its answer is sent again with its id.
+        """
+
+    def __init__(
+        self,
+        *,
+        add: _abc.Iterable[Global___WaitTarget] | None = ...,
+        drop_task_ids: _abc.Iterable[_builtins.str] | None = ...,
+        include_progress: _builtins.bool = ...,
+        omit_results: _builtins.bool = ...,
+        submit: _abc.Iterable[Global___SubmitRequest] | None = ...,
+        done_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "done_only", b"done_only", "drop_task_ids", b"drop_task_ids", "include_progress", b"include_progress", "omit_results", b"omit_results", "submit", b"submit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchRequest: _TypeAlias = WatchRequest  # noqa: Y015
+
+@_typing.final
+class WatchResponse(_message.Message):
+    """News of what is followed, and answers to submits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASKS_FIELD_NUMBER: _builtins.int
+    NOT_FOUND_TASK_IDS_FIELD_NUMBER: _builtins.int
+    END_REASON_FIELD_NUMBER: _builtins.int
+    SUBMITTED_FIELD_NUMBER: _builtins.int
+    end_reason: Global___WaitEndReason.ValueType
+    """RECONNECT in the last message of a stream that the server ends. A message
+    with no field set is a keepalive, sent after 20s of silence.
+    """
+    @_builtins.property
+    def tasks(self) -> _containers.RepeatedCompositeFieldContainer[_task_pb2.TaskResult]:
+        """Outcomes that are new to this stream, batched. A target that is done is
+        dropped after it was sent. That of a task submitted on this stream never
+        comes before its answer in submitted.
+        """
+
+    @_builtins.property
+    def not_found_task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids that do not exist. Sent once each; they are followed no longer."""
+
+    @_builtins.property
+    def submitted(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubmitItem]:
+        """One per submit, in the order received."""
+
+    def __init__(
+        self,
+        *,
+        tasks: _abc.Iterable[_task_pb2.TaskResult] | None = ...,
+        not_found_task_ids: _abc.Iterable[_builtins.str] | None = ...,
+        end_reason: Global___WaitEndReason.ValueType = ...,
+        submitted: _abc.Iterable[Global___SubmitItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_reason", b"end_reason", "not_found_task_ids", b"not_found_task_ids", "submitted", b"submitted", "tasks", b"tasks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchResponse: _TypeAlias = WatchResponse  # noqa: Y015
+
+@_typing.final
+class GetTaskRequest(_message.Message):
+    """Which task, and how much of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """Required."""
+    view: _task_pb2.TaskView.ValueType
+    """Optional. BASIC when left out."""
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        view: _task_pb2.TaskView.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["task_id", b"task_id", "view", b"view"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTaskRequest: _TypeAlias = GetTaskRequest  # noqa: Y015
+
+@_typing.final
+class GetTaskResponse(_message.Message):
+    """The record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def task(self) -> _task_pb2.Task:
+        """As it is now."""
+
+    def __init__(
+        self,
+        *,
+        task: _task_pb2.Task | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTaskResponse: _TypeAlias = GetTaskResponse  # noqa: Y015
+
+@_typing.final
+class ListTasksRequest(_message.Message):
+    """Which tasks to look through."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Optional. 50 when 0; at most 1000, larger values are coerced."""
+    page_token: _builtins.str
+    """Optional. From next_page_token; all other fields must be unchanged."""
+    filter: _builtins.str
+    """Optional. AND of NAME = "VALUE" terms: state, queue, task_type,
+    labels.KEY. Anything else is INVALID_ARGUMENT.
+    """
+    view: _task_pb2.TaskView.ValueType
+    """Optional. BASIC when left out."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        view: _task_pb2.TaskView.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token", "view", b"view"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTasksRequest: _TypeAlias = ListTasksRequest  # noqa: Y015
+
+@_typing.final
+class ListTasksResponse(_message.Message):
+    """One page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASKS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty at the end, and only there."""
+    @_builtins.property
+    def tasks(self) -> _containers.RepeatedCompositeFieldContainer[_task_pb2.Task]:
+        """Leased first, then ready, delayed, done (latest expiry first), partition by
+        partition. A task that moves while you page may come twice or not at all.
+        May be fewer than asked for, even none, before the end.
+        """
+
+    def __init__(
+        self,
+        *,
+        tasks: _abc.Iterable[_task_pb2.Task] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "tasks", b"tasks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTasksResponse: _TypeAlias = ListTasksResponse  # noqa: Y015
 
 @_typing.final
 class RevokeRequest(_message.Message):
@@ -639,6 +863,105 @@ class RevokeResponse(_message.Message):
 Global___RevokeResponse: _TypeAlias = RevokeResponse  # noqa: Y015
 
 @_typing.final
+class ResubmitTaskRequest(_message.Message):
+    """What to run again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    NEW_TASK_ID_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """Required. In FAILURE or REVOKED; becomes the new task's parent_task_id."""
+    new_task_id: _builtins.str
+    """Optional. The new task's id; what makes a repeated call safe. See
+    SubmitRequest.task_id.
+    """
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        new_task_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["new_task_id", b"new_task_id", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResubmitTaskRequest: _TypeAlias = ResubmitTaskRequest  # noqa: Y015
+
+@_typing.final
+class ResubmitTaskResponse(_message.Message):
+    """The new task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_FIELD_NUMBER: _builtins.int
+    CREATED_FIELD_NUMBER: _builtins.int
+    created: _builtins.bool
+    """False when the new id existed with the same request."""
+    @_builtins.property
+    def task(self) -> _task_pb2.TaskResult:
+        """As it is now."""
+
+    def __init__(
+        self,
+        *,
+        task: _task_pb2.TaskResult | None = ...,
+        created: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "task", b"task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResubmitTaskResponse: _TypeAlias = ResubmitTaskResponse  # noqa: Y015
+
+@_typing.final
+class DeleteTaskRequest(_message.Message):
+    """Which record to delete."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    ALLOW_MISSING_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """Required. In SUCCESS, FAILURE or REVOKED."""
+    allow_missing: _builtins.bool
+    """Optional. Succeed when it does not exist."""
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        allow_missing: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteTaskRequest: _TypeAlias = DeleteTaskRequest  # noqa: Y015
+
+@_typing.final
+class DeleteTaskResponse(_message.Message):
+    """Done."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteTaskResponse: _TypeAlias = DeleteTaskResponse  # noqa: Y015
+
+@_typing.final
 class GetServerInfoRequest(_message.Message):
     """Nothing to say."""
 
@@ -675,6 +998,7 @@ class GetServerInfoResponse(_message.Message):
     DEFAULT_RESULT_TTL_FIELD_NUMBER: _builtins.int
     MAX_RESULT_TTL_FIELD_NUMBER: _builtins.int
     FEATURES_FIELD_NUMBER: _builtins.int
+    MAX_WATCH_TARGETS_FIELD_NUMBER: _builtins.int
     server_version: _builtins.str
     """For example "0.1.0"."""
     min_protocol_version: _builtins.int
@@ -689,6 +1013,8 @@ class GetServerInfoResponse(_message.Message):
     """Items in one batch call."""
     max_wait_targets: _builtins.int
     """Of one WaitFor call."""
+    max_watch_targets: _builtins.int
+    """Of one Watch stream."""
     @_builtins.property
     def max_wait_timeout(self) -> _duration_pb2.Duration:
         """Of GetResult and LeaseTasks."""
@@ -715,9 +1041,7 @@ class GetServerInfoResponse(_message.Message):
 
     @_builtins.property
     def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What this server can do beyond the first version, by name.
-        15 is kept free for max_watch_targets.
-        """
+        """What this server can do beyond the first version, by name."""
 
     def __init__(
         self,
@@ -736,10 +1060,11 @@ class GetServerInfoResponse(_message.Message):
         default_result_ttl: _duration_pb2.Duration | None = ...,
         max_result_ttl: _duration_pb2.Duration | None = ...,
         features: _abc.Iterable[_builtins.str] | None = ...,
+        max_watch_targets: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["default_result_ttl", b"default_result_ttl", "max_lease_duration", b"max_lease_duration", "max_result_ttl", b"max_result_ttl", "max_stream_duration", b"max_stream_duration", "max_wait_timeout", b"max_wait_timeout", "min_lease_duration", b"min_lease_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_result_ttl", b"default_result_ttl", "features", b"features", "max_batch_size", b"max_batch_size", "max_lease_duration", b"max_lease_duration", "max_payload_bytes", b"max_payload_bytes", "max_protocol_version", b"max_protocol_version", "max_request_bytes", b"max_request_bytes", "max_result_ttl", b"max_result_ttl", "max_stream_duration", b"max_stream_duration", "max_wait_targets", b"max_wait_targets", "max_wait_timeout", b"max_wait_timeout", "min_lease_duration", b"min_lease_duration", "min_protocol_version", b"min_protocol_version", "server_version", b"server_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_result_ttl", b"default_result_ttl", "features", b"features", "max_batch_size", b"max_batch_size", "max_lease_duration", b"max_lease_duration", "max_payload_bytes", b"max_payload_bytes", "max_protocol_version", b"max_protocol_version", "max_request_bytes", b"max_request_bytes", "max_result_ttl", b"max_result_ttl", "max_stream_duration", b"max_stream_duration", "max_wait_targets", b"max_wait_targets", "max_wait_timeout", b"max_wait_timeout", "max_watch_targets", b"max_watch_targets", "min_lease_duration", b"min_lease_duration", "min_protocol_version", b"min_protocol_version", "server_version", b"server_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -61,10 +61,35 @@ class TaskServiceStub(object):
                 request_serializer=tailrace_dot_v1_dot_task__service__pb2.WaitForRequest.SerializeToString,
                 response_deserializer=tailrace_dot_v1_dot_task__service__pb2.WaitForResponse.FromString,
                 _registered_method=True)
+        self.Watch = channel.stream_stream(
+                '/tailrace.v1.TaskService/Watch',
+                request_serializer=tailrace_dot_v1_dot_task__service__pb2.WatchRequest.SerializeToString,
+                response_deserializer=tailrace_dot_v1_dot_task__service__pb2.WatchResponse.FromString,
+                _registered_method=True)
+        self.GetTask = channel.unary_unary(
+                '/tailrace.v1.TaskService/GetTask',
+                request_serializer=tailrace_dot_v1_dot_task__service__pb2.GetTaskRequest.SerializeToString,
+                response_deserializer=tailrace_dot_v1_dot_task__service__pb2.GetTaskResponse.FromString,
+                _registered_method=True)
+        self.ListTasks = channel.unary_unary(
+                '/tailrace.v1.TaskService/ListTasks',
+                request_serializer=tailrace_dot_v1_dot_task__service__pb2.ListTasksRequest.SerializeToString,
+                response_deserializer=tailrace_dot_v1_dot_task__service__pb2.ListTasksResponse.FromString,
+                _registered_method=True)
         self.Revoke = channel.unary_unary(
                 '/tailrace.v1.TaskService/Revoke',
                 request_serializer=tailrace_dot_v1_dot_task__service__pb2.RevokeRequest.SerializeToString,
                 response_deserializer=tailrace_dot_v1_dot_task__service__pb2.RevokeResponse.FromString,
+                _registered_method=True)
+        self.ResubmitTask = channel.unary_unary(
+                '/tailrace.v1.TaskService/ResubmitTask',
+                request_serializer=tailrace_dot_v1_dot_task__service__pb2.ResubmitTaskRequest.SerializeToString,
+                response_deserializer=tailrace_dot_v1_dot_task__service__pb2.ResubmitTaskResponse.FromString,
+                _registered_method=True)
+        self.DeleteTask = channel.unary_unary(
+                '/tailrace.v1.TaskService/DeleteTask',
+                request_serializer=tailrace_dot_v1_dot_task__service__pb2.DeleteTaskRequest.SerializeToString,
+                response_deserializer=tailrace_dot_v1_dot_task__service__pb2.DeleteTaskResponse.FromString,
                 _registered_method=True)
         self.GetServerInfo = channel.unary_unary(
                 '/tailrace.v1.TaskService/GetServerInfo',
@@ -115,8 +140,45 @@ class TaskServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Watch(self, request_iterator, context):
+        """For a program that follows many tasks for a long time: one stream, targets
+        join and leave as it goes on, and tasks can be submitted on it and are then
+        followed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTask(self, request, context):
+        """The full record.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTasks(self, request, context):
+        """Looks through tasks, page by page.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Revoke(self, request, context):
         """Asks for tasks not to run, or to stop. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResubmitTask(self, request, context):
+        """Runs a failed or revoked task again: same spec, new id, parent set.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteTask(self, request, context):
+        """Deletes a terminal record before its expire_time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -157,10 +219,35 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     request_deserializer=tailrace_dot_v1_dot_task__service__pb2.WaitForRequest.FromString,
                     response_serializer=tailrace_dot_v1_dot_task__service__pb2.WaitForResponse.SerializeToString,
             ),
+            'Watch': grpc.stream_stream_rpc_method_handler(
+                    servicer.Watch,
+                    request_deserializer=tailrace_dot_v1_dot_task__service__pb2.WatchRequest.FromString,
+                    response_serializer=tailrace_dot_v1_dot_task__service__pb2.WatchResponse.SerializeToString,
+            ),
+            'GetTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTask,
+                    request_deserializer=tailrace_dot_v1_dot_task__service__pb2.GetTaskRequest.FromString,
+                    response_serializer=tailrace_dot_v1_dot_task__service__pb2.GetTaskResponse.SerializeToString,
+            ),
+            'ListTasks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTasks,
+                    request_deserializer=tailrace_dot_v1_dot_task__service__pb2.ListTasksRequest.FromString,
+                    response_serializer=tailrace_dot_v1_dot_task__service__pb2.ListTasksResponse.SerializeToString,
+            ),
             'Revoke': grpc.unary_unary_rpc_method_handler(
                     servicer.Revoke,
                     request_deserializer=tailrace_dot_v1_dot_task__service__pb2.RevokeRequest.FromString,
                     response_serializer=tailrace_dot_v1_dot_task__service__pb2.RevokeResponse.SerializeToString,
+            ),
+            'ResubmitTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResubmitTask,
+                    request_deserializer=tailrace_dot_v1_dot_task__service__pb2.ResubmitTaskRequest.FromString,
+                    response_serializer=tailrace_dot_v1_dot_task__service__pb2.ResubmitTaskResponse.SerializeToString,
+            ),
+            'DeleteTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteTask,
+                    request_deserializer=tailrace_dot_v1_dot_task__service__pb2.DeleteTaskRequest.FromString,
+                    response_serializer=tailrace_dot_v1_dot_task__service__pb2.DeleteTaskResponse.SerializeToString,
             ),
             'GetServerInfo': grpc.unary_unary_rpc_method_handler(
                     servicer.GetServerInfo,
@@ -316,6 +403,87 @@ class TaskService(object):
             _registered_method=True)
 
     @staticmethod
+    def Watch(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/tailrace.v1.TaskService/Watch',
+            tailrace_dot_v1_dot_task__service__pb2.WatchRequest.SerializeToString,
+            tailrace_dot_v1_dot_task__service__pb2.WatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tailrace.v1.TaskService/GetTask',
+            tailrace_dot_v1_dot_task__service__pb2.GetTaskRequest.SerializeToString,
+            tailrace_dot_v1_dot_task__service__pb2.GetTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tailrace.v1.TaskService/ListTasks',
+            tailrace_dot_v1_dot_task__service__pb2.ListTasksRequest.SerializeToString,
+            tailrace_dot_v1_dot_task__service__pb2.ListTasksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def Revoke(request,
             target,
             options=(),
@@ -332,6 +500,60 @@ class TaskService(object):
             '/tailrace.v1.TaskService/Revoke',
             tailrace_dot_v1_dot_task__service__pb2.RevokeRequest.SerializeToString,
             tailrace_dot_v1_dot_task__service__pb2.RevokeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResubmitTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tailrace.v1.TaskService/ResubmitTask',
+            tailrace_dot_v1_dot_task__service__pb2.ResubmitTaskRequest.SerializeToString,
+            tailrace_dot_v1_dot_task__service__pb2.ResubmitTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tailrace.v1.TaskService/DeleteTask',
+            tailrace_dot_v1_dot_task__service__pb2.DeleteTaskRequest.SerializeToString,
+            tailrace_dot_v1_dot_task__service__pb2.DeleteTaskResponse.FromString,
             options,
             channel_credentials,
             insecure,

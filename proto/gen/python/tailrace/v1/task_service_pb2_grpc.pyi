@@ -49,8 +49,21 @@ class TaskServiceStub:
     """Streams the current outcome of each target, then every change, until the
     condition holds.
     """
+    Watch: _grpc.StreamStreamMultiCallable[_task_service_pb2.WatchRequest, _task_service_pb2.WatchResponse]
+    """For a program that follows many tasks for a long time: one stream, targets
+    join and leave as it goes on, and tasks can be submitted on it and are then
+    followed.
+    """
+    GetTask: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.GetTaskRequest, _task_service_pb2.GetTaskResponse]
+    """The full record."""
+    ListTasks: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.ListTasksRequest, _task_service_pb2.ListTasksResponse]
+    """Looks through tasks, page by page."""
     Revoke: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.RevokeRequest, _task_service_pb2.RevokeResponse]
     """Asks for tasks not to run, or to stop. Idempotent."""
+    ResubmitTask: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.ResubmitTaskRequest, _task_service_pb2.ResubmitTaskResponse]
+    """Runs a failed or revoked task again: same spec, new id, parent set."""
+    DeleteTask: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.DeleteTaskRequest, _task_service_pb2.DeleteTaskResponse]
+    """Deletes a terminal record before its expire_time."""
     GetServerInfo: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.GetServerInfoRequest, _task_service_pb2.GetServerInfoResponse]
     """Version and limits."""
 
@@ -75,8 +88,21 @@ class TaskServiceAsyncStub(TaskServiceStub):
     """Streams the current outcome of each target, then every change, until the
     condition holds.
     """
+    Watch: _aio.StreamStreamMultiCallable[_task_service_pb2.WatchRequest, _task_service_pb2.WatchResponse]  # type: ignore[assignment]
+    """For a program that follows many tasks for a long time: one stream, targets
+    join and leave as it goes on, and tasks can be submitted on it and are then
+    followed.
+    """
+    GetTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.GetTaskRequest, _task_service_pb2.GetTaskResponse]  # type: ignore[assignment]
+    """The full record."""
+    ListTasks: _aio.UnaryUnaryMultiCallable[_task_service_pb2.ListTasksRequest, _task_service_pb2.ListTasksResponse]  # type: ignore[assignment]
+    """Looks through tasks, page by page."""
     Revoke: _aio.UnaryUnaryMultiCallable[_task_service_pb2.RevokeRequest, _task_service_pb2.RevokeResponse]  # type: ignore[assignment]
     """Asks for tasks not to run, or to stop. Idempotent."""
+    ResubmitTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.ResubmitTaskRequest, _task_service_pb2.ResubmitTaskResponse]  # type: ignore[assignment]
+    """Runs a failed or revoked task again: same spec, new id, parent set."""
+    DeleteTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.DeleteTaskRequest, _task_service_pb2.DeleteTaskResponse]  # type: ignore[assignment]
+    """Deletes a terminal record before its expire_time."""
     GetServerInfo: _aio.UnaryUnaryMultiCallable[_task_service_pb2.GetServerInfoRequest, _task_service_pb2.GetServerInfoResponse]  # type: ignore[assignment]
     """Version and limits."""
 
@@ -130,12 +156,55 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def Watch(
+        self,
+        request_iterator: _MaybeAsyncIterator[_task_service_pb2.WatchRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_task_service_pb2.WatchResponse], _abc.AsyncIterator[_task_service_pb2.WatchResponse]]:
+        """For a program that follows many tasks for a long time: one stream, targets
+        join and leave as it goes on, and tasks can be submitted on it and are then
+        followed.
+        """
+
+    @_abc_1.abstractmethod
+    def GetTask(
+        self,
+        request: _task_service_pb2.GetTaskRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_service_pb2.GetTaskResponse, _abc.Awaitable[_task_service_pb2.GetTaskResponse]]:
+        """The full record."""
+
+    @_abc_1.abstractmethod
+    def ListTasks(
+        self,
+        request: _task_service_pb2.ListTasksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_service_pb2.ListTasksResponse, _abc.Awaitable[_task_service_pb2.ListTasksResponse]]:
+        """Looks through tasks, page by page."""
+
+    @_abc_1.abstractmethod
     def Revoke(
         self,
         request: _task_service_pb2.RevokeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_task_service_pb2.RevokeResponse, _abc.Awaitable[_task_service_pb2.RevokeResponse]]:
         """Asks for tasks not to run, or to stop. Idempotent."""
+
+    @_abc_1.abstractmethod
+    def ResubmitTask(
+        self,
+        request: _task_service_pb2.ResubmitTaskRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_service_pb2.ResubmitTaskResponse, _abc.Awaitable[_task_service_pb2.ResubmitTaskResponse]]:
+        """Runs a failed or revoked task again: same spec, new id, parent set."""
+
+    @_abc_1.abstractmethod
+    def DeleteTask(
+        self,
+        request: _task_service_pb2.DeleteTaskRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_service_pb2.DeleteTaskResponse, _abc.Awaitable[_task_service_pb2.DeleteTaskResponse]]:
+        """Deletes a terminal record before its expire_time."""
 
     @_abc_1.abstractmethod
     def GetServerInfo(

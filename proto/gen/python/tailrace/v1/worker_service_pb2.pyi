@@ -64,6 +64,7 @@ class Assignment(_message.Message):
     LAST_FAILURE_FIELD_NUMBER: _builtins.int
     PARENT_TASK_ID_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    LAST_PROGRESS_FIELD_NUMBER: _builtins.int
     attempt: _builtins.int
     """Number of this attempt, from 1."""
     parent_task_id: _builtins.str
@@ -94,8 +95,12 @@ class Assignment(_message.Message):
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When the task was accepted.
-        7 is kept free for results of other tasks, 8 for progress, 10 for a group,
+        """When the task was accepted."""
+
+    @_builtins.property
+    def last_progress(self) -> _task_pb2.Progress:
+        """The latest progress of an earlier attempt, its checkpoint included.
+        7 is kept free for results of other tasks, 10 for a group,
         12 for a root.
         """
 
@@ -111,10 +116,11 @@ class Assignment(_message.Message):
         last_failure: _task_pb2.Failure | None = ...,
         parent_task_id: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        last_progress: _task_pb2.Progress | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "last_failure", b"last_failure", "lease", b"lease", "lease_duration", b"lease_duration", "spec", b"spec", "start_expire_time", b"start_expire_time", "start_timeout", b"start_timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "last_failure", b"last_failure", "last_progress", b"last_progress", "lease", b"lease", "lease_duration", b"lease_duration", "spec", b"spec", "start_expire_time", b"start_expire_time", "start_timeout", b"start_timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "create_time", b"create_time", "last_failure", b"last_failure", "lease", b"lease", "lease_duration", b"lease_duration", "parent_task_id", b"parent_task_id", "spec", b"spec", "start_expire_time", b"start_expire_time", "start_timeout", b"start_timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "create_time", b"create_time", "last_failure", b"last_failure", "last_progress", b"last_progress", "lease", b"lease", "lease_duration", b"lease_duration", "parent_task_id", b"parent_task_id", "spec", b"spec", "start_expire_time", b"start_expire_time", "start_timeout", b"start_timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -248,23 +254,29 @@ class LeaseBeat(_message.Message):
 
     LEASE_FIELD_NUMBER: _builtins.int
     WAITING_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
     waiting: _builtins.bool
-    """Received, not begun: extends the delivery only, starts nothing.
-    2 is kept free for progress.
-    """
+    """Received, not begun: extends the delivery only, starts nothing."""
     @_builtins.property
     def lease(self) -> Global___LeaseRef:
         """Required."""
+
+    @_builtins.property
+    def progress(self) -> _task_pb2.Progress:
+        """Optional. How far the task has come; replaces what was said before. At
+        most twice a second is of use to anybody. Ignored with waiting.
+        """
 
     def __init__(
         self,
         *,
         lease: Global___LeaseRef | None = ...,
         waiting: _builtins.bool = ...,
+        progress: _task_pb2.Progress | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "progress", b"progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "progress", b"progress", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -602,19 +614,24 @@ class FlowControl(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MAX_OUTSTANDING_TASKS_FIELD_NUMBER: _builtins.int
+    MAX_OUTSTANDING_BYTES_FIELD_NUMBER: _builtins.int
     max_outstanding_tasks: _builtins.int
     """Assignments not yet finished or released, those it never mentioned
     included. 0 stops new ones. At most 10,000.
-    2 is kept free for a limit in bytes.
+    """
+    max_outstanding_bytes: _builtins.int
+    """Sum of their input sizes (Payload.data). 0 means no limit. One task is
+    always allowed.
     """
     def __init__(
         self,
         *,
         max_outstanding_tasks: _builtins.int = ...,
+        max_outstanding_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_outstanding_tasks", b"max_outstanding_tasks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_outstanding_bytes", b"max_outstanding_bytes", "max_outstanding_tasks", b"max_outstanding_tasks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from tailrace.server.domain.lease import AttemptEnd
 from tailrace.server.domain.retry import DEFAULT_MAX_LOST_LEASES, NO_RETRY, RetryPolicy
 from tailrace.server.domain.task import DEFAULT_LEASE_MS, DEFAULT_RESULT_TTL_MS, Submission, TaskState
-from tailrace.server.store.base import MAX_CALL_BYTES, Beat, LeaseRequest, Release, Revocation
+from tailrace.server.store.base import MAX_CALL_BYTES
 from tailrace.server.store.redis.connection import Argument
+from tailrace.server.store.values import Beat, LeaseRequest, Release, Revocation
 
 
 def submit_arguments(submissions: Sequence[Submission]) -> list[Argument]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import structlog
 from redis.exceptions import RedisError
 
-from tailrace.server.store.base import Change, EpochBreak, QueueReady
+from tailrace.server.store.changes import Change, EpochBreak, QueueReady
 from tailrace.server.store.redis.connection import RawConnection, RedisClient
 from tailrace.server.store.redis.errors import call_failed
 from tailrace.server.store.redis.keys import Keyspace

@@ -9,19 +9,8 @@ from typing import Any, Generic, TypeVar
 
 from tailrace.server.domain.lease import AttemptEnd, lease_token
 from tailrace.server.domain.task import Place, Submission, TaskSnapshot, TaskState, accept, snapshot_of
-from tailrace.server.store.base import (
-    Change,
-    Delivery,
-    Leased,
-    LeaseHeld,
-    LeaseNews,
-    LeaseRequest,
-    QueueReady,
-    ResultStored,
-    Submitted,
-    TaskChanged,
-    Tick,
-)
+from tailrace.server.store.changes import Change, LeaseNews, QueueReady, TaskChanged
+from tailrace.server.store.values import Delivery, Leased, LeaseHeld, LeaseRequest, ResultStored, Submitted, Tick
 
 T = TypeVar("T")
 _STATES = {state.encode(): state for state in TaskState}

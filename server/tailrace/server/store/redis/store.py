@@ -11,22 +11,8 @@ import structlog
 from tailrace.server.domain.errors import StoreUnavailableError
 from tailrace.server.domain.lease import AttemptEnd
 from tailrace.server.domain.task import Submission, TaskSnapshot
-from tailrace.server.store.base import (
-    REAP_GAP_MS,
-    REAP_GRACE_MS,
-    Beat,
-    Change,
-    EpochBreak,
-    Leased,
-    LeaseHeld,
-    LeaseRequest,
-    Release,
-    ResultStored,
-    Revocation,
-    Submitted,
-    TaskChanged,
-    Tick,
-)
+from tailrace.server.store.base import REAP_GAP_MS, REAP_GRACE_MS
+from tailrace.server.store.changes import Change, EpochBreak, TaskChanged
 from tailrace.server.store.feed import ChangeFeed
 from tailrace.server.store.redis import arguments, replies
 from tailrace.server.store.redis.boot import Deployment, Server, check_server, checked_partitions, join_deployment
@@ -36,6 +22,17 @@ from tailrace.server.store.redis.keys import Keyspace, PartitionKeys
 from tailrace.server.store.redis.notifications import Notifications
 from tailrace.server.store.redis.replies import Reply
 from tailrace.server.store.redis.scripts import ScriptRunner
+from tailrace.server.store.values import (
+    Beat,
+    Leased,
+    LeaseHeld,
+    LeaseRequest,
+    Release,
+    ResultStored,
+    Revocation,
+    Submitted,
+    Tick,
+)
 
 OPEN_PATIENCE_S = 10.0
 OPEN_PAUSE_S = 0.25

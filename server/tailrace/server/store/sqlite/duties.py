@@ -1,9 +1,10 @@
 """What maintenance asks of the store: some at a time of what has become due."""
 
 from tailrace.server.domain import lease, task
-from tailrace.server.store.base import REAP_GAP_MS, REAP_GRACE_MS, Tick
+from tailrace.server.store.base import REAP_GAP_MS, REAP_GRACE_MS
 from tailrace.server.store.sqlite import statements
 from tailrace.server.store.sqlite.records import Records, delete_rows
+from tailrace.server.store.values import Tick
 
 
 def reap_leases(records: Records, limit: int, failure: bytes) -> Tick:

@@ -7,8 +7,11 @@ from dataclasses import replace
 from tailrace.server.domain import lease, task
 from tailrace.server.domain.lease import AttemptEnd
 from tailrace.server.domain.task import Submission, TaskRecord, TaskSnapshot, TaskState, snapshot_of
-from tailrace.server.store.base import (
-    MAX_CALL_BYTES,
+from tailrace.server.store.base import MAX_CALL_BYTES
+from tailrace.server.store.sqlite import statements
+from tailrace.server.store.sqlite.records import Records
+from tailrace.server.store.sqlite.rows import outcome_bytes
+from tailrace.server.store.values import (
     Beat,
     Delivery,
     Leased,
@@ -19,9 +22,6 @@ from tailrace.server.store.base import (
     Revocation,
     Submitted,
 )
-from tailrace.server.store.sqlite import statements
-from tailrace.server.store.sqlite.records import Records
-from tailrace.server.store.sqlite.rows import outcome_bytes
 
 
 def submit_tasks(records: Records, submissions: Sequence[Submission]) -> list[Submitted]:

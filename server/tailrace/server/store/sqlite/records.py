@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 
 from tailrace.server.domain.task import Place, TaskRecord, snapshot_of
-from tailrace.server.store.base import Change, LeaseNews, QueueReady, TaskChanged
+from tailrace.server.store.changes import Change, LeaseNews, QueueReady, TaskChanged
 from tailrace.server.store.sqlite import statements
 from tailrace.server.store.sqlite.rows import (
     Row,

@@ -8,10 +8,14 @@ from typing import TypeVar
 
 from tailrace.server.domain.lease import AttemptEnd
 from tailrace.server.domain.task import Submission, TaskSnapshot
-from tailrace.server.store.base import (
+from tailrace.server.store.changes import Change, EpochBreak, TaskChanged
+from tailrace.server.store.feed import ChangeFeed
+from tailrace.server.store.sqlite import duties, operations
+from tailrace.server.store.sqlite.database import Database
+from tailrace.server.store.sqlite.records import Records
+from tailrace.server.store.sqlite.writer import Done, Writer
+from tailrace.server.store.values import (
     Beat,
-    Change,
-    EpochBreak,
     Leased,
     LeaseHeld,
     LeaseRequest,
@@ -19,14 +23,8 @@ from tailrace.server.store.base import (
     ResultStored,
     Revocation,
     Submitted,
-    TaskChanged,
     Tick,
 )
-from tailrace.server.store.feed import ChangeFeed
-from tailrace.server.store.sqlite import duties, operations
-from tailrace.server.store.sqlite.database import Database
-from tailrace.server.store.sqlite.records import Records
-from tailrace.server.store.sqlite.writer import Done, Writer
 
 Answer = TypeVar("Answer")
 

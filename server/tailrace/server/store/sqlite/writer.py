@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 import structlog
 
 from tailrace.server.domain.errors import StoreUnavailableError
-from tailrace.server.store.base import Change
+from tailrace.server.store.changes import Change
 from tailrace.server.store.sqlite.database import Database
 from tailrace.server.store.sqlite.faults import as_unavailable
 
