@@ -8,8 +8,8 @@ from tailrace.server.store.base import MAX_ITEMS, REAP_GAP_MS, Store
 from tailrace.server.store.values import (
     Beat,
     Delivery,
-    LeaseHeld,
     Leased,
+    LeaseHeld,
     Release,
     ResultStored,
     Revocation,

@@ -20,7 +20,7 @@ from tailrace.server.domain.ids import partition_of
 from tailrace.server.domain.lease import AttemptEnd
 from tailrace.server.domain.retry import JITTER_STEPS, RetryPolicy
 from tailrace.server.domain.task import TaskState
-from tailrace.server.store.values import Beat, LeaseRequest, Leased, Release, Revocation
+from tailrace.server.store.values import Beat, Leased, LeaseRequest, Release, Revocation
 from tests.store.builders import LOST, STOP, a_submission, nonces
 from tests.store.twins import Call, Twins
 

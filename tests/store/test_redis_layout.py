@@ -9,8 +9,8 @@ from redis.crc import key_slot
 from tailrace.server.domain.ids import partition_of
 from tailrace.server.domain.retry import RetryPolicy
 from tailrace.server.domain.task import Submission, TaskState
-from tailrace.server.store.values import Beat, LeaseRequest, Release, Revocation
 from tailrace.server.store.redis.keys import SLOTS
+from tailrace.server.store.values import Beat, LeaseRequest, Release, Revocation
 from tests.store.builders import LOST, STOP, a_failure, a_lease_request, a_submission, a_success
 from tests.store.redis_harness import RedisHarness, open_redis
 

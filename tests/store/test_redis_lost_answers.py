@@ -10,9 +10,9 @@ from tailrace.server.domain.lease import DELIVERY_LEASE_MS
 from tailrace.server.domain.retry import RetryPolicy
 from tailrace.server.domain.task import Place, TaskState
 from tailrace.server.store.changes import EpochBreak, TaskChanged
-from tailrace.server.store.values import Beat, Delivery, LeaseHeld, Release
 from tailrace.server.store.redis import RedisStore
 from tailrace.server.store.redis.scripts import assemble
+from tailrace.server.store.values import Beat, Delivery, LeaseHeld, Release
 from tests.store.builders import LOST, a_failure, a_lease_request, a_submission, a_success
 from tests.store.redis_harness import CLOCK, RedisHarness, open_redis
 from tests.store.redis_listener import Listener, listening_to

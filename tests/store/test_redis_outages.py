@@ -13,8 +13,8 @@ from tailrace.server.domain.errors import StoreUnavailableError
 from tailrace.server.domain.task import TaskState
 from tailrace.server.store.base import REAP_GAP_MS
 from tailrace.server.store.changes import EpochBreak, TaskChanged
-from tailrace.server.store.values import Beat, Release, Revocation
 from tailrace.server.store.redis import connection, notifications
+from tailrace.server.store.values import Beat, Release, Revocation
 from tests.redis_server import RedisServer, redis_server
 from tests.store.builders import LOST, STOP, a_failure, a_lease_request, a_submission, a_success
 from tests.store.redis_harness import RedisHarness, open_redis

@@ -13,17 +13,17 @@ from tailrace.server.dispatch import dispatcher as dispatcher_module
 from tailrace.server.domain.errors import StoreUnavailableError
 from tailrace.server.domain.lease import AttemptEnd
 from tailrace.server.domain.task import Submission, TaskSnapshot
+from tailrace.server.store.sqlite.store import SqliteStore
 from tailrace.server.store.values import (
     Beat,
+    Leased,
     LeaseHeld,
     LeaseRequest,
-    Leased,
     Release,
     ResultStored,
     Revocation,
     Submitted,
 )
-from tailrace.server.store.sqlite.store import SqliteStore
 from tailrace.v1 import task_pb2
 from tailrace.v1 import worker_service_pb2 as pb
 from tailrace.v1.task_service_pb2 import (

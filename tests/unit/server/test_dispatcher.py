@@ -13,8 +13,8 @@ from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.dispatch import dispatcher as dispatcher_module
 from tailrace.server.dispatch.dispatcher import Dispatcher, _shares
 from tailrace.server.store.changes import EpochBreak, LeaseNews, QueueReady, TaskChanged
-from tailrace.server.store.values import Delivery, LeaseRequest, Leased, Revocation
 from tailrace.server.store.sqlite.store import SqliteStore
+from tailrace.server.store.values import Delivery, Leased, LeaseRequest, Revocation
 from tests.store.builders import a_submission
 from tests.unit.server.deliveries import a_delivery
 from tests.wait import eventually_async

@@ -206,7 +206,7 @@ def _count_failure(record: TaskRecord) -> TaskRecord:
 
 
 def _retry(record: TaskRecord, failure: bytes | None, delay_ms: int, *, now_ms: int) -> TaskRecord:
-    """Have another attempt follow; one that would come too late is not waited for: the task ends as the last one did."""
+    """Have another attempt follow; one that would come too late is not waited for, and the task ends."""
     if record.total_deadline_ms is not None and now_ms + delay_ms >= record.total_deadline_ms:
         return finish(record, TaskState.FAILURE, now_ms=now_ms, failure=failure)
     retried = replace(
