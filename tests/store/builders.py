@@ -2,6 +2,7 @@
 
 import hashlib
 
+from tailrace.server.domain.deadline import DeadlineFailures
 from tailrace.server.domain.lease import AttemptEnd
 from tailrace.server.domain.retry import RetryPolicy
 from tailrace.server.domain.task import DEFAULT_LEASE_MS, DEFAULT_RESULT_TTL_MS, Submission, TaskState
@@ -12,6 +13,8 @@ LOST = b"the lease ran out"
 """A serialized Failure, as far as a store can tell."""
 STOP = b"nobody wants it any more"
 """Likewise, of a task that was revoked."""
+PURGED = b"the queue was purged"
+MISSED = DeadlineFailures(start=b"started too late", execution=b"ran too long", total=b"took too long")
 TYPE = "add"
 
 
@@ -27,6 +30,12 @@ def a_submission(
     retry_policy: RetryPolicy | None = None,
     max_lost_leases: int = 3,
     return_existing: bool = False,
+    schedule_ms: int | None = None,
+    start_deadline_ms: int | None = None,
+    start_within_ms: int | None = None,
+    execution_timeout_ms: int | None = None,
+    total_timeout_ms: int | None = None,
+    is_watched: bool = False,
 ) -> Submission:
     return Submission(
         task_id=task_id,
@@ -42,6 +51,12 @@ def a_submission(
         retry_policy=retry_policy,
         max_lost_leases=max_lost_leases,
         return_existing=return_existing,
+        schedule_ms=schedule_ms,
+        start_deadline_ms=start_deadline_ms,
+        start_within_ms=start_within_ms,
+        execution_timeout_ms=execution_timeout_ms,
+        total_timeout_ms=total_timeout_ms,
+        is_watched=is_watched,
     )
 
 
@@ -50,10 +65,22 @@ def nonces(count: int, first: int = 1) -> tuple[bytes, ...]:
 
 
 def a_lease_request(
-    *queues: str, count: int = 1, first_nonce: int = 1, start_immediately: bool = False
+    *queues: str,
+    count: int = 1,
+    first_nonce: int = 1,
+    start_immediately: bool = False,
+    max_bytes: int | None = None,
+    is_first_free: bool = False,
+    worker_id: str = "",
 ) -> LeaseRequest:
     return LeaseRequest(
-        queues=queues or ("default",), nonces=nonces(count, first_nonce), start_immediately=start_immediately
+        queues=queues or ("default",),
+        nonces=nonces(count, first_nonce),
+        failures=MISSED,
+        start_immediately=start_immediately,
+        max_bytes=max_bytes,
+        is_first_free=is_first_free,
+        worker_id=worker_id,
     )
 
 

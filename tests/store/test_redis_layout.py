@@ -10,7 +10,7 @@ from tailrace.server.domain.ids import partition_of
 from tailrace.server.domain.retry import RetryPolicy
 from tailrace.server.domain.task import Submission, TaskState
 from tailrace.server.store.redis.keys import SLOTS
-from tailrace.server.store.values import Beat, LeaseRequest, Release, Revocation
+from tailrace.server.store.values import Beat, Release, Revocation
 from tests.store.builders import LOST, STOP, a_failure, a_lease_request, a_submission, a_success
 from tests.store.redis_harness import RedisHarness, open_redis
 
@@ -167,9 +167,9 @@ async def test_bytes_of_every_value_come_back_as_they_were(redis_url: str) -> No
         policy = RetryPolicy(max_attempts=2, initial_backoff_ms=0, non_retryable_types=("\0\r\n\u20ac",))
         await store.submit_tasks(0, [a_submission(payload=EVERY_BYTE, retry_policy=policy)])
         nonces = (b"\r\n\0\xff\r\n\0\xff", b"\0" * 8)
-        first = (await store.lease_tasks(0, LeaseRequest(queues=("default",), nonces=nonces[:1]))).deliveries[0]
+        (first,) = (await store.lease_tasks(0, replace(a_lease_request(), nonces=nonces[:1]))).deliveries
         await store.store_results(0, [a_failure("task-1", first.lease_token, failure=EVERY_BYTE)])
-        second = (await store.lease_tasks(0, LeaseRequest(queues=("default",), nonces=nonces[1:]))).deliveries[0]
+        (second,) = (await store.lease_tasks(0, replace(a_lease_request(), nonces=nonces[1:]))).deliveries
         await store.store_results(0, [a_success("task-1", second.lease_token, result=EVERY_BYTE)])
 
         snapshot = (await store.read_tasks(0, ["task-1"]))[0]
