@@ -53,6 +53,7 @@ imports: setup
 .PHONY: tree
 tree: setup
 	$(BIN)/python scripts/check_tree.py
+	$(BIN)/python scripts/check_promises.py
 
 .PHONY: proto-check
 proto-check: setup
