@@ -103,6 +103,13 @@ class Conversation:
             self._session.finish(key, result)
             self._notify_of_task()
 
+    def abandon(self, key: LeaseKey, result: wire.AttemptResult) -> bool:
+        """End an attempt whose code cannot be stopped, see WorkerSession.abandon."""
+        with self._lock:
+            was_running = self._session.abandon(key, result)
+            self._notify_of_task()
+            return was_running
+
     # Draining and the end.
 
     def drain(self) -> None:

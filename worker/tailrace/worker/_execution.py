@@ -29,6 +29,9 @@ class Execution:
         """Nobody wants the outcome any more. Set before the code is interrupted, where it can be."""
         self.revoked = threading.Event()
         """The code is asked to stop. Its outcome is wanted, unless it is cancelled too."""
+        self.timed_out = False
+        """It has run for its ``execution_timeout``: the code is asked to stop, and unless it succeeds all the same it
+        has failed of that. Set before the code is interrupted."""
         self._assignment = assignment
         self._on_done = on_done
 
@@ -58,7 +61,7 @@ class Execution:
             value = self.task.function(*args, **kwargs)
             return self._succeed(await value if inspect.isawaitable(value) else value)
         except asyncio.CancelledError as error:
-            return self._stopped() if self.revoked.is_set() else self._fail(error)
+            return self._stopped() if self.revoked.is_set() and not self.timed_out else self._fail(error)
         except BaseException as error:  # noqa: BLE001 (SystemExit would end the event loop)
             return self._fail(error)
 
@@ -67,6 +70,26 @@ class Execution:
         if self.cancelled and result is not None and not result.HasField("success"):
             result = None
         self._on_done(self, result)
+
+    @property
+    def limit_s(self) -> float | None:
+        """How long the attempt may run; None: as long as it likes."""
+        spec = self._assignment.spec
+        if not spec.HasField("execution_timeout"):
+            return None
+        return spec.execution_timeout.seconds + spec.execution_timeout.nanos / 1e9
+
+    def overran(self, cause: BaseException | None = None) -> wire.AttemptResult:
+        """Build the outcome of an attempt that has run for too long."""
+        message = f"the attempt ran longer than its execution_timeout of {self.limit_s:g} s"
+        failure = failure_of(task_pb2.FAILURE_KIND_TIMEOUT, "ExecutionTimeout", message, non_retryable=False)
+        if cause is not None:
+            described = failure_from(cause)
+            failure.traceback = described.traceback
+            if not isinstance(cause, asyncio.CancelledError):
+                described.ClearField("traceback")
+                failure.cause.CopyFrom(described)
+        return self._failed(failure)
 
     def _enter(self) -> tuple[list[Any], dict[str, Any]]:
         enter_task(CurrentTask.of(self._assignment, self.revoked))
@@ -85,7 +108,7 @@ class Execution:
         return wire.AttemptResult(lease=self.key.to_wire(), revoked=wire.RevokedOutcome())
 
     def _fail(self, error: BaseException) -> wire.AttemptResult:
-        return self._failed(failure_from(error))
+        return self.overran(error) if self.timed_out else self._failed(failure_from(error))
 
     def _refuse_input(self, error: PayloadError | TypeError) -> wire.AttemptResult:
         return self._failed(_incurable(type(error).__name__, f"{self.task.task_type} cannot be called: {error}"))

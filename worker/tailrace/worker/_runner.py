@@ -10,6 +10,7 @@ from tailrace.worker._execution import Execution, unknown_task_type
 from tailrace.worker._executors import AsyncioExecutor, Executor, ThreadExecutor
 from tailrace.worker._leases import LeaseKey
 from tailrace.worker._task import ExecutorName, TaskRegistry
+from tailrace.worker._time_limits import HARD_LIMIT_S, TimeLimits
 
 _MAKERS: dict[ExecutorName, Callable[[], Executor]] = {"asyncio": AsyncioExecutor, "thread": ThreadExecutor}
 
@@ -19,12 +20,15 @@ logger = logging.getLogger("tailrace.worker")
 class Runner:
     """Between the conversation, which knows leases, and the executors, which know functions. Thread-safe."""
 
-    def __init__(self, conversation: Conversation, registry: TaskRegistry) -> None:
+    def __init__(
+        self, conversation: Conversation, registry: TaskRegistry, *, hard_limit_s: float = HARD_LIMIT_S
+    ) -> None:
         self._conversation = conversation
         self._registry = registry
         self._lock = threading.Lock()
         self._executions: dict[LeaseKey, Execution] = {}
         self._executors: dict[ExecutorName, Executor] = {}
+        self._time_limits = TimeLimits(self._time_out, self._abandon, hard_limit_s=hard_limit_s)
 
     def start(self, tasks: Sequence[tuple[LeaseKey, wire.Assignment]]) -> None:
         """Begin tasks. Their first beats are on the stream."""
@@ -41,6 +45,8 @@ class Runner:
             elif self._conversation.is_revoked(key):  # asked before revoke() could find it
                 execution.revoked.set()
             self._begin(execution)
+            if execution.limit_s is not None:
+                self._time_limits.watch(key, execution.limit_s)
 
     def stop(self, keys: Sequence[LeaseKey]) -> None:
         """Stop tasks whose lease was lost."""
@@ -71,10 +77,29 @@ class Runner:
 
     def close(self) -> None:
         """Let go of the executors. Again: no effect."""
+        self._time_limits.close()
         with self._lock:
             executors = list(self._executors.values())
         for executor in executors:
             executor.close()
+
+    def _time_out(self, key: LeaseKey) -> None:
+        execution = self._execution(key)
+        if execution is not None and not execution.cancelled:
+            logger.warning("task_timed_out: task %s is asked to stop", key.task_id, extra={"task_id": key.task_id})
+            execution.timed_out = True
+            execution.revoked.set()
+            self._executor(execution.task.executor).interrupt(execution)
+
+    def _abandon(self, key: LeaseKey) -> None:
+        """Answer for an attempt that did not stop when asked to: neither threads nor coroutines can be made to end."""
+        execution = self._execution(key)
+        if execution is not None and self._conversation.abandon(key, execution.overran()):
+            logger.error(
+                "task_abandoned: task %s did not stop after its execution_timeout and runs on, its slot stays taken",
+                key.task_id,
+                extra={"task_id": key.task_id},
+            )
 
     def _begin(self, execution: Execution) -> None:
         try:

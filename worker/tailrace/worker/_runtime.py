@@ -19,6 +19,7 @@ from tailrace.worker._session import WorkerSession
 from tailrace.worker._settings import WorkerSettings
 from tailrace.worker._stream import StreamTimes
 from tailrace.worker._task import TaskRegistry
+from tailrace.worker._time_limits import HARD_LIMIT_S
 
 # After the grace period: for coroutines to act on their cancellation, and for the server to acknowledge the rest.
 _UNWIND_S = 2.0
@@ -38,6 +39,7 @@ class Runtime:
         *,
         on_end: Callable[[], None] = lambda: None,
         times: StreamTimes | None = None,
+        hard_limit_s: float = HARD_LIMIT_S,
     ) -> None:
         info = settings.introduction()
         session = WorkerSession(
@@ -47,7 +49,7 @@ class Runtime:
         )
         self._grace_s = settings.grace_period.total_seconds()
         self._conversation = Conversation(session)
-        self._runner = Runner(self._conversation, registry)
+        self._runner = Runner(self._conversation, registry, hard_limit_s=hard_limit_s)
         self._channel = grpc.insecure_channel(settings.resolved_address(), options=stream_channel_options())
         stub = WorkerServiceStub(self._channel)
         self._connection = Connection(stub, self._conversation, self._runner, times=times)

@@ -109,6 +109,18 @@ class WorkerSession:
         self._abandoned.discard(key)
         self._fill_slots()
 
+    def abandon(self, key: LeaseKey, result: wire.AttemptResult) -> bool:
+        """End an attempt whose code cannot be stopped; its slot stays taken until ``finish``, whose result is dropped.
+
+        False: the attempt had ended already.
+        """
+        if not self.is_running(key):
+            return False
+        self._leases.end(key)
+        self._outbox.put_result(result)
+        self._abandoned.add(key)
+        return True
+
     def drain(self) -> None:
         """Take no more tasks, and give back those that have not begun. Again: no effect."""
         if not self.draining:
