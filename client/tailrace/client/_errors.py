@@ -13,6 +13,13 @@ TailraceError
 +-- TaskIdConflictError     the id is taken by a different task
 +-- LeaseLostError          the lease is held by someone else by now
 +-- ProtocolUnsupportedError  this client and this server do not understand each other
++-- TaskNotTerminalError    only a task that is done can be deleted
++-- TaskNotResubmittableError  only a failed or revoked task can be run again
++-- PageTokenInvalidError   the page token is malformed, or of another query
++-- WorkerNotFoundError     no such worker is connected
++-- QueueFullError          as many tasks wait in the queue as the operator allows; nothing was done
++-- StoreFullError          the server's store takes no more data; nothing was done
++-- StoreEmptiedError       the server's store lost its data, and the task with it
 +-- CallRefusedError        the server, or something before it, refused the call
 +-- InternalServerError     the server has a bug; its log knows more
 +-- ServerUnavailableError  no answer in time; what was asked may have happened all the same
@@ -146,6 +153,34 @@ class ProtocolUnsupportedError(TailraceError):
     """One side is too old for the other."""
 
 
+class TaskNotTerminalError(TailraceError):
+    """The task is not done, so its record cannot be deleted; revoke it first."""
+
+
+class TaskNotResubmittableError(TailraceError):
+    """The task is neither in FAILURE nor in REVOKED, so it cannot be run again."""
+
+
+class PageTokenInvalidError(TailraceError):
+    """The page token is malformed or of another query; start from the first page."""
+
+
+class WorkerNotFoundError(TailraceError):
+    """No worker of this id is connected."""
+
+
+class QueueFullError(TailraceError):
+    """As many tasks wait in the queue as its operator allows. Nothing was done; try again later."""
+
+
+class StoreFullError(TailraceError):
+    """The server's store takes no more data. Nothing was done; try again later."""
+
+
+class StoreEmptiedError(TailraceError):
+    """The server's store came back without its data: the task is gone, whatever became of it. Submit it again."""
+
+
 class CallRefusedError(TailraceError):
     """The server, or a proxy before it, refused the call for a reason that no other class names."""
 
@@ -175,6 +210,13 @@ BY_REASON: dict[str, type[TailraceError]] = {
     "SERVER_DRAINING": ServerDrainingError,
     "STORE_UNAVAILABLE": StoreUnavailableError,
     "PROTOCOL_UNSUPPORTED": ProtocolUnsupportedError,
+    "TASK_NOT_TERMINAL": TaskNotTerminalError,
+    "TASK_NOT_RESUBMITTABLE": TaskNotResubmittableError,
+    "PAGE_TOKEN_INVALID": PageTokenInvalidError,
+    "WORKER_NOT_FOUND": WorkerNotFoundError,
+    "QUEUE_FULL": QueueFullError,
+    "STORE_FULL": StoreFullError,
+    "STORE_EMPTIED": StoreEmptiedError,
     "INTERNAL": InternalServerError,
 }
 """ErrorReason, without its prefix, to class."""
