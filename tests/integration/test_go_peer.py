@@ -7,8 +7,8 @@ from datetime import timedelta
 import grpc
 import pytest
 
-from tailrace.client import Client, TaskFailedError
-from tailrace.v1 import task_service_pb2, task_service_pb2_grpc
+from tailrace.client import Client, TaskFailedError, TaskRevokedError
+from tailrace.v1 import task_pb2, task_service_pb2, task_service_pb2_grpc
 from tests.faults.processes import Processes
 from tests.integration.go_programs import GoPrograms, build_go_programs
 
@@ -111,6 +111,28 @@ def test_go_worker_keeps_a_lease_that_is_shorter_than_the_task(client: Client, a
 
     assert result.get(timeout=WITHIN_S) == 3.5
     assert attempts_of(result.id, address) == 1
+
+
+def test_go_worker_stops_a_task_that_is_revoked(client: Client, address: str) -> None:
+    result = client.options(queue="go").submit("sleep", 60)
+    wait_for_start(result.id, address)
+
+    result.revoke()
+
+    with pytest.raises(TaskRevokedError):
+        result.get(timeout=WITHIN_S)
+
+
+def test_go_worker_ends_an_attempt_that_runs_too_long(client: Client, address: str) -> None:
+    spec = task_pb2.TaskSpec(task_type="sleep", queue="go")
+    spec.input.content_type, spec.input.data = "application/json", b'{"args": [60], "kwargs": {}}'
+    spec.execution_timeout.FromTimedelta(timedelta(seconds=1))
+    with grpc.insecure_channel(address) as channel:
+        stub = task_service_pb2_grpc.TaskServiceStub(channel)
+        task_id = stub.Submit(task_service_pb2.SubmitRequest(spec=spec), timeout=10).task.task_id
+
+    with pytest.raises(TaskFailedError, match="execution_timeout is over"):
+        client.result(task_id).get(timeout=WITHIN_S)
 
 
 def test_go_worker_finishes_its_task_before_it_stops(go: GoPrograms, client: Client, address: str) -> None:

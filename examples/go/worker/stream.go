@@ -20,7 +20,7 @@ const (
 type attempt struct {
 	lease     *pb.LeaseRef
 	beatEvery time.Duration
-	stop      context.CancelFunc
+	stop      context.CancelCauseFunc
 	result    *pb.AttemptResult // nil while the task runs, then kept until the server has acknowledged it
 }
 
@@ -99,7 +99,7 @@ func (w *worker) handle(response *pb.WorkResponse) {
 	case *pb.WorkResponse_Welcome:
 		w.session = frame.Welcome.SessionId
 		w.beatAtLeastEvery(frame.Welcome.HeartbeatInterval.AsDuration())
-		w.dropLost(frame.Welcome.Leases)
+		w.heed(frame.Welcome.Leases)
 		for _, a := range w.held { // what the last stream may not have carried any more
 			w.beatAtLeastEvery(a.beatEvery)
 			if a.result != nil {
@@ -109,7 +109,7 @@ func (w *worker) handle(response *pb.WorkResponse) {
 	case *pb.WorkResponse_Assignments:
 		w.start(frame.Assignments.Assignments)
 	case *pb.WorkResponse_LeaseStatuses:
-		w.dropLost(frame.LeaseStatuses.Statuses)
+		w.heed(frame.LeaseStatuses.Statuses)
 	case *pb.WorkResponse_ResultAcks:
 		for _, ack := range frame.ResultAcks.Acks {
 			if codes.Code(ack.GetError().GetCode()) != codes.Unavailable { // every other answer is final
@@ -128,7 +128,7 @@ func (w *worker) start(assignments []*pb.Assignment) {
 	}
 	w.send(&pb.WorkRequest{Frame: &pb.WorkRequest_Beats{Beats: beats}})
 	for _, a := range assignments {
-		ctx, stop := context.WithCancel(context.Background())
+		ctx, stop := context.WithCancelCause(context.Background())
 		w.held[string(a.Lease.LeaseToken)] = &attempt{lease: a.Lease, beatEvery: a.LeaseDuration.AsDuration() / 3, stop: stop}
 		w.beatAtLeastEvery(a.LeaseDuration.AsDuration() / 3)
 		go func() { w.finished <- run(ctx, a) }()
@@ -154,17 +154,20 @@ func (w *worker) beatAtLeastEvery(interval time.Duration) {
 	}
 }
 
-func (w *worker) dropLost(statuses []*pb.LeaseStatus) {
+// heed drops what is lost, and stops what was revoked: that attempt is still ours to end.
+func (w *worker) heed(statuses []*pb.LeaseStatus) {
 	for _, s := range statuses {
 		if s.Error == nil && !s.Held {
 			w.drop(s.LeaseToken)
+		} else if a := w.held[string(s.LeaseToken)]; a != nil && s.RevokeRequested {
+			a.stop(errRevoked)
 		}
 	}
 }
 
 func (w *worker) drop(leaseToken []byte) {
 	if a := w.held[string(leaseToken)]; a != nil {
-		a.stop()
+		a.stop(errLost)
 		delete(w.held, string(leaseToken))
 	}
 }

@@ -35,8 +35,8 @@ var tasks = map[string]task{
 		select {
 		case <-time.After(time.Duration(seconds[0] * float64(time.Second))):
 			return seconds[0], nil
-		case <-ctx.Done(): // the lease was lost: nobody wants the result any more
-			return nil, ctx.Err()
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
 		}
 	},
 }
@@ -46,8 +46,20 @@ type taskError struct{ Type, Message string }
 
 func (e taskError) Error() string { return e.Message }
 
+// Why a task is stopped, as its context's cause.
+var (
+	errLost     = errors.New("the lease was lost")   // nobody wants the result any more
+	errRevoked  = errors.New("the task was revoked") // whoever asked wants to know that it stopped
+	errTimedOut = errors.New("execution_timeout is over")
+)
+
 // run executes one assignment and says how it ended.
 func run(ctx context.Context, a *pb.Assignment) *pb.AttemptResult {
+	if limit := a.Spec.ExecutionTimeout; limit != nil {
+		limited, stop := context.WithTimeoutCause(ctx, limit.AsDuration(), errTimedOut)
+		defer stop()
+		ctx = limited
+	}
 	t, known := tasks[a.Spec.TaskType]
 	if !known {
 		message := fmt.Sprintf("this worker does not know %q", a.Spec.TaskType)
@@ -56,6 +68,13 @@ func run(ctx context.Context, a *pb.Assignment) *pb.AttemptResult {
 	value, err := call(ctx, t, a.Spec.Input)
 	if err == nil {
 		return &pb.AttemptResult{Lease: a.Lease, Outcome: &pb.AttemptResult_Success{Success: value}}
+	}
+	switch context.Cause(ctx) {
+	case errRevoked:
+		return &pb.AttemptResult{Lease: a.Lease, Outcome: &pb.AttemptResult_Revoked{Revoked: &pb.RevokedOutcome{}}}
+	case errTimedOut:
+		kind := pb.FailureKind_FAILURE_KIND_TIMEOUT
+		return failed(a, &pb.Failure{Kind: kind, Type: "ExecutionTimeout", Message: err.Error(), Source: "go"})
 	}
 	e := taskError{Type: fmt.Sprintf("%T", err)}
 	errors.As(err, &e)
