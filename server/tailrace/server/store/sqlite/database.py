@@ -13,7 +13,7 @@ from tailrace.server.store.sqlite.faults import as_unavailable
 
 APPLICATION_ID: Final = 0x7461_696C
 """Marks the file as Tailrace's (``tail`` in ASCII), for us and for the ``file`` command."""
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 BUSY_TIMEOUT_S: Final = 5.0
 """For whoever looks at the file from outside; another store cannot have it open."""
 

@@ -1,6 +1,9 @@
 """What maintenance asks of the store: some at a time of what has become due."""
 
+from collections.abc import Sequence
+
 from tailrace.server.domain import lease, task
+from tailrace.server.domain.deadline import DeadlineFailures, miss_deadline
 from tailrace.server.store.base import REAP_GAP_MS, REAP_GRACE_MS
 from tailrace.server.store.sqlite import statements
 from tailrace.server.store.sqlite.records import Records, delete_rows
@@ -34,6 +37,20 @@ def _grace_ms(records: Records) -> int:
         grace_until_ms = records.now_ms + REAP_GRACE_MS
     records.connection.execute(statements.WRITE_REAP_GUARD, (records.partition, records.now_ms, grace_until_ms))
     return max(0, grace_until_ms - records.now_ms)
+
+
+def end_overdue(records: Records, failures: DeadlineFailures, jitters: Sequence[int]) -> Tick:
+    """See Store.end_overdue."""
+    task_ids = _due_ids(records, statements.OVERDUE, len(jitters))
+    records.load(task_ids)
+    for task_id, jitter in zip(task_ids, jitters, strict=False):
+        record = records.get(task_id)
+        if record is not None:
+            ended = miss_deadline(record, failures, jitter=jitter, now_ms=records.now_ms)
+            records.put(ended)
+            records.tell_holder(record, ended)
+    records.write()
+    return Tick(count=len(task_ids), next_due_ms=_until_next(records, statements.NEXT_DEADLINE))
 
 
 def promote_due(records: Records, limit: int) -> Tick:

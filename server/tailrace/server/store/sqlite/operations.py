@@ -2,12 +2,14 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 
 from tailrace.server.domain import lease, task
+from tailrace.server.domain.deadline import miss_deadline
 from tailrace.server.domain.lease import AttemptEnd
-from tailrace.server.domain.task import Submission, TaskRecord, TaskSnapshot, TaskState, snapshot_of
-from tailrace.server.store.base import MAX_CALL_BYTES
+from tailrace.server.domain.task import Submission, TaskRecord, TaskSnapshot, TaskState
+from tailrace.server.store.base import MAX_CALL_BYTES, MAX_ITEMS
 from tailrace.server.store.sqlite import statements
 from tailrace.server.store.sqlite.records import Records
 from tailrace.server.store.sqlite.rows import outcome_bytes
@@ -24,20 +26,31 @@ from tailrace.server.store.values import (
 )
 
 
-def submit_tasks(records: Records, submissions: Sequence[Submission]) -> list[Submitted]:
+def submit_tasks(
+    records: Records, submissions: Sequence[Submission], max_queue_depth: int | None = None
+) -> list[Submitted]:
     """See Store.submit_tasks."""
     records.load(submission.task_id for submission in submissions)
-    return [_submit(records, submission) for submission in submissions]
+    queues = dict.fromkeys(submission.queue for submission in submissions)
+    depths = {} if max_queue_depth is None else {queue: records.queues.depth(queue) for queue in queues}
+    submitted: list[Submitted] = []
+    for submission in submissions:
+        is_full = max_queue_depth is not None and depths[submission.queue] >= max_queue_depth
+        submitted.append(_submit(records, submission, is_queue_full=is_full))
+        if submitted[-1].is_created and max_queue_depth is not None:
+            depths[submission.queue] += 1
+    return submitted
 
 
-def _submit(records: Records, submission: Submission) -> Submitted:
+def _submit(records: Records, submission: Submission, *, is_queue_full: bool) -> Submitted:
     existing = records.get(submission.task_id)
     if existing is None:
         accepted = task.accept(submission, now_ms=records.now_ms)
-        records.create(accepted)
-        return Submitted(snapshot=snapshot_of(accepted), is_created=True)
+        if not is_queue_full:
+            records.create(accepted)
+        return Submitted(snapshot=records.snapshot(accepted), is_created=not is_queue_full, is_queue_full=is_queue_full)
     is_same = existing.fingerprint == submission.fingerprint
-    snapshot = _without_payloads(existing)
+    snapshot = without_payloads(records.snapshot(existing))
     return Submitted(snapshot=snapshot, is_created=False, is_conflict=not is_same and not submission.return_existing)
 
 
@@ -57,43 +70,81 @@ def _read(records: Records, task_id: str, *, is_whole: bool) -> TaskSnapshot | N
     record = records.get(task_id)
     if record is None:
         return None
-    snapshot = snapshot_of(record)
-    return snapshot if is_whole else replace(snapshot, result=None, failure=None, last_failure=None, is_whole=False)
+    snapshot = records.snapshot(record)
+    return snapshot if is_whole else replace(without_payloads(snapshot), is_whole=False)
 
 
 def lease_tasks(records: Records, request: LeaseRequest) -> Leased:
     """See Store.lease_tasks."""
-    chosen = _choose(records, request)
-    records.load(chosen, with_requests=True)
+    queues = [queue for queue in dict.fromkeys(request.queues) if not records.queues.is_paused(queue)]
+    drawn = _draw(records, request, queues)
+    records.load(drawn.chosen, with_requests=True)
+    records.load(drawn.overdue)
+    for task_id in drawn.overdue:
+        ready = _known(records, task_id)
+        records.put(miss_deadline(ready, request.failures, jitter=0, now_ms=records.now_ms))
     deliveries = tuple(
-        _deliver(records, task_id, nonce, start_immediately=request.start_immediately)
-        for task_id, nonce in zip(chosen, request.nonces, strict=False)
+        _deliver(records, task_id, nonce, request) for task_id, nonce in zip(drawn.chosen, request.nonces, strict=False)
     )
     records.write()
     has_more = any(
-        records.connection.execute(statements.HAS_READY, (records.partition, queue)).fetchone()[0]
-        for queue in request.queues
+        records.connection.execute(statements.HAS_READY, (records.partition, queue)).fetchone()[0] for queue in queues
     )
-    return Leased(deliveries=deliveries, is_drained=not has_more)
+    return Leased(deliveries=deliveries, is_drained=not has_more, is_blocked=drawn.is_blocked)
 
 
-def _choose(records: Records, request: LeaseRequest) -> list[str]:
-    chosen: list[str] = []
-    size_bytes = 0
-    for queue in dict.fromkeys(request.queues):
-        room = len(request.nonces) - len(chosen)
-        ready = records.connection.execute(statements.READY, (records.partition, queue, room)).fetchall()
-        for task_id, request_bytes in ready:
-            chosen.append(task_id)
-            size_bytes += request_bytes
-            if size_bytes >= MAX_CALL_BYTES:
-                return chosen
-    return chosen
+@dataclass(slots=True)
+class _Drawn:
+    """What the queues gave to one request."""
+
+    chosen: list[str] = field(default_factory=list)
+    overdue: list[str] = field(default_factory=list)
+    size_bytes: int = 0
+    input_bytes: int = 0
+    is_blocked: bool = False
+
+    def is_enough(self, request: LeaseRequest) -> bool:
+        return (
+            len(self.chosen) >= len(request.nonces)
+            or len(self.overdue) >= MAX_ITEMS
+            or self.size_bytes >= MAX_CALL_BYTES
+            or self.is_blocked
+        )
+
+    def fits(self, request: LeaseRequest, input_bytes: int) -> bool:
+        is_free = request.is_first_free and not self.chosen
+        return request.max_bytes is None or is_free or self.input_bytes + input_bytes <= request.max_bytes
 
 
-def _deliver(records: Records, task_id: str, nonce: bytes, *, start_immediately: bool) -> Delivery:
-    ready = _known(records, task_id)
-    delivered = lease.deliver(ready, nonce=nonce, start_immediately=start_immediately, now_ms=records.now_ms)
+def _draw(records: Records, request: LeaseRequest, queues: Sequence[str]) -> _Drawn:
+    drawn = _Drawn()
+    for queue in queues:
+        if drawn.is_enough(request):
+            break
+        with closing(records.connection.execute(statements.READY, (records.partition, queue))) as ready:
+            for task_id, request_bytes, head_bytes, deadline_ms in ready:
+                input_bytes = request_bytes - head_bytes
+                if deadline_ms is not None and deadline_ms <= records.now_ms:
+                    drawn.overdue.append(task_id)
+                elif drawn.fits(request, input_bytes):
+                    drawn.chosen.append(task_id)
+                    drawn.size_bytes += request_bytes
+                    drawn.input_bytes += input_bytes
+                else:
+                    drawn.is_blocked = True
+                if drawn.is_enough(request):
+                    break
+    return drawn
+
+
+def _deliver(records: Records, task_id: str, nonce: bytes, request: LeaseRequest) -> Delivery:
+    delivered = lease.deliver(
+        _known(records, task_id),
+        nonce=nonce,
+        start_immediately=request.start_immediately,
+        now_ms=records.now_ms,
+        worker_id=request.worker_id,
+    )
     records.put(delivered)
     if delivered.lease_token is None or delivered.lease_expire_ms is None:
         raise AssertionError("a delivered task has a lease")
@@ -101,11 +152,13 @@ def _deliver(records: Records, task_id: str, nonce: bytes, *, start_immediately:
         task_id=task_id,
         lease_token=delivered.lease_token,
         request=delivered.request,
-        attempt=delivered.attempt if start_immediately else delivered.attempt + 1,
+        attempt=delivered.attempt if request.start_immediately else delivered.attempt + 1,
         lease_ms=delivered.lease_ms,
         lease_expire_ms=delivered.lease_expire_ms,
         create_ms=delivered.create_ms,
         last_failure=delivered.last_failure,
+        input_bytes=len(delivered.request) - delivered.head_bytes,
+        progress=delivered.progress,
     )
 
 
@@ -119,10 +172,20 @@ def _beat(records: Records, beat: Beat) -> LeaseHeld | None:
     record = records.get(beat.task_id)
     if record is None:
         return None
-    kept = lease.beat(record, beat.lease_token, is_waiting=beat.is_waiting, now_ms=records.now_ms)
+    kept = lease.beat(
+        record,
+        beat.lease_token,
+        is_waiting=beat.is_waiting,
+        now_ms=records.now_ms,
+        worker_id=beat.worker_id,
+        progress=beat.progress,
+    )
     if kept is None or kept.lease_expire_ms is None:
         return None
     records.put(kept)
+    # A start is told by itself, with the progress in it.
+    if beat.progress and kept.revision == record.revision and kept.state is TaskState.STARTED:
+        records.tell(kept, is_progress=True)
     return LeaseHeld(expire_ms=kept.lease_expire_ms, revocation=kept.revocation)
 
 
@@ -177,11 +240,12 @@ def _revoke(records: Records, revocation: Revocation) -> TaskSnapshot | None:
     if revoked is not record:
         records.put(revoked)
         records.tell_holder(record, revoked)
-    return _without_payloads(revoked)
+    return without_payloads(records.snapshot(revoked))
 
 
-def _without_payloads(record: TaskRecord) -> TaskSnapshot:
-    return replace(snapshot_of(record), result=None, failure=None, last_failure=None)
+def without_payloads(snapshot: TaskSnapshot) -> TaskSnapshot:
+    """Leave out what may be large."""
+    return replace(snapshot, result=None, failure=None, last_failure=None, progress=None)
 
 
 def _known(records: Records, task_id: str) -> TaskRecord:

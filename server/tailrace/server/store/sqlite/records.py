@@ -3,9 +3,10 @@
 import sqlite3
 from collections.abc import Iterable, Sequence
 
-from tailrace.server.domain.task import Place, TaskRecord, snapshot_of
+from tailrace.server.domain.task import Place, TaskRecord, TaskSnapshot, snapshot_of
 from tailrace.server.store.changes import Change, LeaseNews, QueueReady, TaskChanged
 from tailrace.server.store.sqlite import statements
+from tailrace.server.store.sqlite.queues import Queues
 from tailrace.server.store.sqlite.rows import (
     Row,
     changing_columns,
@@ -13,8 +14,6 @@ from tailrace.server.store.sqlite.rows import (
     load_rows,
     outcome_columns,
 )
-
-NO_OUTCOME = (None, None, None)
 
 
 class Records:
@@ -28,6 +27,7 @@ class Records:
         self.connection = connection
         self.partition = partition
         self.now_ms = now_ms
+        self.queues = Queues(connection, partition)
         self.changes: list[Change] = []
         """What has to be told once the transaction is committed; filled by ``write``."""
         self._rows: dict[str, Row] = {}
@@ -68,10 +68,20 @@ class Records:
         if record.place is Place.READY:
             self._pushes[record.task_id] = to_head
 
-    def tell(self, record: TaskRecord) -> None:
+    def snapshot(self, record: TaskRecord) -> TaskSnapshot:
+        """Cut a record down to what a waiting client is told."""
+        is_ready = record.place is Place.READY
+        return snapshot_of(record, is_queue_paused=is_ready and self.queues.is_paused(record.queue))
+
+    def tell(self, record: TaskRecord, *, is_progress: bool = False) -> None:
         """Have listeners hear of a record: of one that did not change, too, when they may have missed that it did."""
         self.changes.append(
-            TaskChanged(task_id=record.task_id, snapshot=snapshot_of(record), is_done=record.state.is_done)
+            TaskChanged(
+                task_id=record.task_id,
+                snapshot=self.snapshot(record),
+                is_done=record.state.is_done,
+                is_progress=is_progress,
+            )
         )
 
     def tell_holder(self, held: TaskRecord, now: TaskRecord) -> None:
@@ -93,6 +103,7 @@ class Records:
         created = [record for record in changed if record.task_id in self._is_created]
         updated = [(self._rows[r.task_id], r) for r in changed if r.task_id not in self._is_created]
         revised = created + [record for row, record in updated if record.revision != row.record.revision]
+        self.queues.count([(row.record, record) for row, record in updated] + [(None, record) for record in created])
         self._update(updated, positions)
         self._insert(created, positions)
         for record in revised:

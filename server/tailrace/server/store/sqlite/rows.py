@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tailrace.server.domain.deadline import deadline_of
 from tailrace.server.domain.retry import RetryPolicy
 from tailrace.server.domain.task import Place, TaskRecord, TaskState
 from tailrace.server.store.sqlite import statements
@@ -32,12 +33,12 @@ def load_rows(
 
     Without requests or outcomes, which may be large, those are empty and must not be relied on.
     """
-    with_what = (with_outcomes, with_outcomes, with_outcomes, with_requests)
-    return map(_row_of, connection.execute(statements.LOAD, (*with_what, json.dumps(list(task_ids)))))
+    values = {"outcomes": with_outcomes, "requests": with_requests, "task_ids": json.dumps(list(task_ids))}
+    return map(_row_of, connection.execute(statements.LOAD, values))
 
 
 def outcome_bytes(connection: sqlite3.Connection, task_ids: Iterable[str]) -> dict[str, int]:
-    """Measure what tasks carry as result and failures, those that carry something."""
+    """Measure what tasks carry as result, failures and progress, those that carry something."""
     found = connection.execute(statements.OUTCOME_BYTES, (json.dumps(list(task_ids)),))
     return {task_id: size_bytes for task_id, size_bytes in found if size_bytes}
 
@@ -45,9 +46,10 @@ def outcome_bytes(connection: sqlite3.Connection, task_ids: Iterable[str]) -> di
 def _row_of(columns: tuple[Any, ...]) -> Row:
     (
         seq, task_id, queue, priority, fingerprint, head_bytes, lease_ms, result_ttl_ms, retry_policy, max_lost_leases,
-        create_ms, state, place, revision, update_ms, due_ms, attempt, failed_attempts, lost_leases, releases,
-        delivery_count, lease_token, lease_expire_ms, ended_token, ended_state, expire_ms, result, failure,
-        last_failure, revocation, request,
+        create_ms, start_deadline_ms, total_deadline_ms, execution_timeout_ms, state, place, revision, update_ms,
+        due_ms, attempt, failed_attempts, lost_leases, releases, delivery_count, lease_token, lease_expire_ms,
+        ended_token, ended_state, expire_ms, start_ms, worker_id, result, failure, last_failure, progress, revocation,
+        request,
     ) = columns  # fmt: skip
     record = TaskRecord(
         task_id=task_id,
@@ -61,6 +63,9 @@ def _row_of(columns: tuple[Any, ...]) -> Row:
         retry_policy=_policy_of(retry_policy),
         max_lost_leases=max_lost_leases,
         create_ms=create_ms,
+        start_deadline_ms=start_deadline_ms,
+        total_deadline_ms=total_deadline_ms,
+        execution_timeout_ms=execution_timeout_ms,
         state=STATES[state],
         place=PLACES[place],
         revision=revision,
@@ -71,6 +76,8 @@ def _row_of(columns: tuple[Any, ...]) -> Row:
         lost_leases=lost_leases,
         releases=releases,
         delivery_count=delivery_count,
+        start_ms=start_ms,
+        worker_id=worker_id,
         lease_token=lease_token,
         lease_expire_ms=lease_expire_ms,
         ended_token=ended_token,
@@ -78,6 +85,7 @@ def _row_of(columns: tuple[Any, ...]) -> Row:
         result=result,
         failure=failure,
         last_failure=last_failure,
+        progress=progress,
         revocation=revocation,
         expire_ms=expire_ms,
     )
@@ -103,6 +111,9 @@ def changing_columns(record: TaskRecord, position: int | None, seq: int) -> tupl
         record.ended_token,
         None if record.ended_state is None else STATE_TEXTS[record.ended_state],
         record.expire_ms,
+        record.start_ms,
+        record.worker_id,
+        deadline_of(record),
         seq,
     )
 
@@ -121,12 +132,15 @@ def lasting_columns(record: TaskRecord, partition: int) -> tuple[object, ...]:
         None if record.retry_policy is None else json.dumps(asdict(record.retry_policy)),
         record.max_lost_leases,
         record.create_ms,
+        record.start_deadline_ms,
+        record.total_deadline_ms,
+        record.execution_timeout_ms,
     )
 
 
 def outcome_columns(record: TaskRecord) -> tuple[bytes | None, ...]:
     """Give what WRITE_OUTCOME binds after the row number."""
-    return record.result, record.failure, record.last_failure, record.revocation
+    return record.result, record.failure, record.last_failure, record.revocation, record.progress
 
 
 def _policy_of(text: str | None) -> RetryPolicy | None:

@@ -1,4 +1,4 @@
--- Version 1 of the embedded store's file; PRAGMA user_version tells the version.
+-- Version 2 of the embedded store's file; PRAGMA user_version tells the version.
 
 CREATE TABLE meta (
     name TEXT PRIMARY KEY,
@@ -19,6 +19,9 @@ CREATE TABLE task (
     retry_policy TEXT,              -- JSON
     max_lost_leases INTEGER NOT NULL,
     create_ms INTEGER NOT NULL,
+    start_deadline_ms INTEGER,
+    total_deadline_ms INTEGER,
+    execution_timeout_ms INTEGER,
     state TEXT NOT NULL,
     place TEXT NOT NULL,
     position INTEGER,               -- among the ready tasks of one queue and priority; the smallest is foremost
@@ -34,7 +37,10 @@ CREATE TABLE task (
     lease_expire_ms INTEGER,
     ended_token BLOB,
     ended_state TEXT,
-    expire_ms INTEGER
+    expire_ms INTEGER,
+    start_ms INTEGER,
+    worker_id TEXT NOT NULL,
+    deadline_ms INTEGER             -- what domain.deadline.deadline_of makes of the rest
 );
 
 -- One index for each place; a task stands in exactly one of them.
@@ -43,18 +49,34 @@ CREATE INDEX task_schedule ON task (partition, due_ms, task_id) WHERE place = 's
 CREATE INDEX task_lease ON task (partition, lease_expire_ms, task_id) WHERE place = 'lease';
 CREATE INDEX task_done ON task (partition, expire_ms, task_id) WHERE place = 'done';
 
+-- Beside those: what time may run out for, and what a purge of one queue looks for.
+CREATE INDEX task_deadline ON task (partition, deadline_ms, task_id) WHERE deadline_ms IS NOT NULL;
+CREATE INDEX task_queue_schedule ON task (partition, queue, due_ms, task_id) WHERE place = 'schedule';
+
+-- Every queue that had a task or was paused, with how many tasks stand in each place.
+CREATE TABLE queue (
+    partition INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    is_paused INTEGER NOT NULL DEFAULT 0,
+    ready_count INTEGER NOT NULL DEFAULT 0,
+    schedule_count INTEGER NOT NULL DEFAULT 0,
+    lease_count INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (partition, name)
+) WITHOUT ROWID;
+
 CREATE TABLE input (
     seq INTEGER PRIMARY KEY,
     request BLOB NOT NULL
 );
 
--- Only tasks that have one of the four have a row.
+-- Only tasks that have one of the five have a row.
 CREATE TABLE outcome (
     seq INTEGER PRIMARY KEY,
     result BLOB,
     failure BLOB,
     last_failure BLOB,
-    revocation BLOB
+    revocation BLOB,
+    progress BLOB
 );
 
 CREATE TABLE reap_guard (

@@ -8,18 +8,20 @@ from typing import Final
 
 LOAD: Final = """
 SELECT seq, task_id, queue, priority, fingerprint, head_bytes, lease_ms, result_ttl_ms, retry_policy, max_lost_leases,
-    create_ms, state, place, revision, update_ms, due_ms, attempt, failed_attempts, lost_leases, releases,
-    delivery_count, lease_token, lease_expire_ms, ended_token, ended_state, expire_ms,
-    CASE WHEN ? THEN result END, CASE WHEN ? THEN failure END, CASE WHEN ? THEN last_failure END,
-    revocation,
-    CASE WHEN ? THEN (SELECT request FROM input WHERE input.seq = task.seq) ELSE x'' END
+    create_ms, start_deadline_ms, total_deadline_ms, execution_timeout_ms, state, place, revision, update_ms, due_ms,
+    attempt, failed_attempts, lost_leases, releases, delivery_count, lease_token, lease_expire_ms, ended_token,
+    ended_state, expire_ms, start_ms, worker_id,
+    iif(:outcomes, result, NULL), iif(:outcomes, failure, NULL), iif(:outcomes, last_failure, NULL),
+    iif(:outcomes, progress, NULL), revocation,
+    iif(:requests, (SELECT request FROM input WHERE input.seq = task.seq), x'')
 FROM task LEFT JOIN outcome USING (seq)
-WHERE task_id IN (SELECT value FROM json_each(?))
+WHERE task_id IN (SELECT value FROM json_each(:task_ids))
 """
-"""Whether to read results, failures and last failures; whether to read requests; a JSON array of task ids."""
+"""Whether to read ``outcomes`` (result, failures, progress), whether ``requests``; a JSON array of ``task_ids``."""
 
 OUTCOME_BYTES: Final = """
 SELECT task_id, coalesce(length(result), 0) + coalesce(length(failure), 0) + coalesce(length(last_failure), 0)
+    + coalesce(length(progress), 0)
 FROM task JOIN outcome USING (seq)
 WHERE task_id IN (SELECT value FROM json_each(?))
 """
@@ -28,16 +30,19 @@ WHERE task_id IN (SELECT value FROM json_each(?))
 INSERT_TASK: Final = """
 INSERT INTO task (
     state, place, position, revision, update_ms, due_ms, attempt, failed_attempts, lost_leases, releases,
-    delivery_count, lease_token, lease_expire_ms, ended_token, ended_state, expire_ms, seq,
-    task_id, partition, queue, priority, fingerprint, head_bytes, lease_ms, result_ttl_ms, retry_policy,
-    max_lost_leases, create_ms
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    delivery_count, lease_token, lease_expire_ms, ended_token, ended_state, expire_ms, start_ms, worker_id, deadline_ms,
+    seq, task_id, partition, queue, priority, fingerprint, head_bytes, lease_ms, result_ttl_ms, retry_policy,
+    max_lost_leases, create_ms, start_deadline_ms, total_deadline_ms, execution_timeout_ms
+) VALUES (
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+)
 """
 UPDATE_TASK: Final = """
 UPDATE task SET
     state = ?, place = ?, position = ?, revision = ?, update_ms = ?, due_ms = ?, attempt = ?, failed_attempts = ?,
     lost_leases = ?, releases = ?, delivery_count = ?, lease_token = ?, lease_expire_ms = ?, ended_token = ?,
-    ended_state = ?, expire_ms = ?
+    ended_state = ?, expire_ms = ?, start_ms = ?, worker_id = ?, deadline_ms = ?
 WHERE seq = ?
 """
 DELETE_TASK: Final = "DELETE FROM task WHERE seq = ?"
@@ -45,7 +50,7 @@ DELETE_TASK: Final = "DELETE FROM task WHERE seq = ?"
 WRITE_INPUT: Final = "INSERT OR REPLACE INTO input (seq, request) VALUES (?, ?)"
 DELETE_INPUT: Final = "DELETE FROM input WHERE seq = ?"
 WRITE_OUTCOME: Final = """
-INSERT OR REPLACE INTO outcome (seq, result, failure, last_failure, revocation) VALUES (?, ?, ?, ?, ?)
+INSERT OR REPLACE INTO outcome (seq, result, failure, last_failure, revocation, progress) VALUES (?, ?, ?, ?, ?, ?)
 """
 DELETE_OUTCOME: Final = "DELETE FROM outcome WHERE seq = ?"
 
@@ -61,11 +66,11 @@ WHERE partition = ? AND queue = ? AND priority = ? AND place = 'ready'
 """
 
 READY: Final = """
-SELECT task_id, length(request) FROM task INDEXED BY task_ready JOIN input USING (seq)
+SELECT task_id, length(request), head_bytes, deadline_ms FROM task INDEXED BY task_ready JOIN input USING (seq)
 WHERE partition = ? AND queue = ? AND place = 'ready'
 ORDER BY priority DESC, position
-LIMIT ?
 """
+"""Without a limit: rows are found one by one as they are asked for."""
 HAS_READY: Final = """
 SELECT EXISTS (SELECT 1 FROM task INDEXED BY task_ready WHERE partition = ? AND queue = ? AND place = 'ready')
 """
@@ -95,6 +100,25 @@ ORDER BY expire_ms, task_id
 LIMIT ?
 """
 NEXT_OVER: Final = "SELECT min(expire_ms) FROM task INDEXED BY task_done WHERE partition = ? AND place = 'done'"
+
+OVERDUE: Final = """
+SELECT task_id FROM task INDEXED BY task_deadline
+WHERE partition = ? AND deadline_ms IS NOT NULL AND deadline_ms <= ?
+ORDER BY deadline_ms, task_id
+LIMIT ?
+"""
+NEXT_DEADLINE: Final = """
+SELECT min(deadline_ms) FROM task INDEXED BY task_deadline WHERE partition = ? AND deadline_ms IS NOT NULL
+"""
+
+COUNT_IN_QUEUE: Final = """
+INSERT INTO queue (partition, name, ready_count, schedule_count, lease_count) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET
+    ready_count = ready_count + excluded.ready_count,
+    schedule_count = schedule_count + excluded.schedule_count,
+    lease_count = lease_count + excluded.lease_count
+"""
+READ_QUEUE: Final = "SELECT is_paused, ready_count + schedule_count FROM queue WHERE partition = ? AND name = ?"
 
 READ_REAP_GUARD: Final = "SELECT last_reap_ms, grace_until_ms FROM reap_guard WHERE partition = ?"
 WRITE_REAP_GUARD: Final = """

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from tailrace.server.domain.deadline import DeadlineFailures
 from tailrace.server.domain.lease import AttemptEnd
 from tailrace.server.domain.task import Submission, TaskSnapshot
 from tailrace.server.store.changes import Change, EpochBreak, TaskChanged
@@ -77,19 +78,25 @@ class SqliteStore:
         """See Store."""
         return self._feed.changes()
 
-    async def submit_tasks(self, partition: int, submissions: Sequence[Submission]) -> list[Submitted]:
+    async def submit_tasks(
+        self, partition: int, submissions: Sequence[Submission], *, max_queue_depth: int | None = None
+    ) -> list[Submitted]:
         """See Store."""
         task_ids = [submission.task_id for submission in submissions]
         return await self._run(
-            partition, lambda records: operations.submit_tasks(records, submissions), in_doubt=task_ids
+            partition,
+            lambda records: operations.submit_tasks(records, submissions, max_queue_depth),
+            in_doubt=task_ids,
         )
 
     async def read_tasks(self, partition: int, task_ids: Sequence[str]) -> list[TaskSnapshot | None]:
         """See Store."""
         return await self._run(partition, lambda records: operations.read_tasks(records, task_ids))
 
-    async def register_waits(self, partition: int, task_ids: Sequence[str]) -> list[TaskSnapshot | None]:
-        """See Store."""
+    async def register_waits(
+        self, partition: int, task_ids: Sequence[str], *, with_progress: bool = False
+    ) -> list[TaskSnapshot | None]:
+        """See Store. Every change is made by this process, so ``changes`` has them all."""
         return await self.read_tasks(partition, task_ids)
 
     async def lease_tasks(self, partition: int, request: LeaseRequest) -> Leased:
@@ -127,6 +134,10 @@ class SqliteStore:
     async def reap_leases(self, partition: int, limit: int, failure: bytes) -> Tick:
         """See Store."""
         return await self._run(partition, lambda records: duties.reap_leases(records, limit, failure), in_doubt=None)
+
+    async def end_overdue(self, partition: int, failures: DeadlineFailures, jitters: Sequence[int]) -> Tick:
+        """See Store."""
+        return await self._run(partition, lambda records: duties.end_overdue(records, failures, jitters), in_doubt=None)
 
     async def promote_due(self, partition: int, limit: int) -> Tick:
         """See Store."""
