@@ -2,16 +2,16 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from tailrace.server.coordinator.batcher import CALL_DEADLINE_S, Batcher
+from tailrace.server.coordinator.batcher import Batcher
 from tailrace.server.coordinator.failures import DEADLINES, RELEASED_TOO_OFTEN
+from tailrace.server.coordinator.in_time import in_time
 from tailrace.server.domain.errors import (
     LeaseLostError,
     QueueFullError,
-    StoreUnavailableError,
     TailraceError,
     TaskIdConflictError,
     TaskNotFoundError,
@@ -103,7 +103,7 @@ class Coordinator:
             return outcome
         # Others took the room in that call; in one of its own there is enough.
         partition = partition_of(task_id, self.partitions)
-        (outcome,) = await _in_time(self._store.read_tasks(partition, [task_id]))
+        (outcome,) = await in_time(self._store.read_tasks(partition, [task_id]))
         return outcome
 
     async def register_waits(
@@ -142,7 +142,7 @@ class Coordinator:
             is_first_free=is_first_free,
             worker_id=worker_id,
         )
-        return await _in_time(self._store.lease_tasks(partition, request))
+        return await in_time(self._store.lease_tasks(partition, request))
 
     async def heartbeat(self, beats: Sequence[Beat]) -> list[LeaseHeld | TailraceError]:
         """Extend leases and start attempts; LeaseLostError for one that is lost."""
@@ -197,14 +197,6 @@ class Coordinator:
             for index, outcome in zip(indexes, answer, strict=True)
         }
         return [by_index[index] for index in range(len(items))]
-
-
-async def _in_time(call: Awaitable[Outcome]) -> Outcome:
-    try:
-        async with asyncio.timeout(CALL_DEADLINE_S):
-            return await call
-    except TimeoutError:
-        raise StoreUnavailableError(f"the store did not answer within {CALL_DEADLINE_S:.0f} s") from None
 
 
 async def _run(batcher: Batcher[Item, Outcome], items: Sequence[Item]) -> list[Outcome | TailraceError]:
