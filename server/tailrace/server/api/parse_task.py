@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Mapping
 
 from tailrace.server.api.parse_fields import (
     QUEUE,
@@ -13,10 +14,10 @@ from tailrace.server.api.parse_fields import (
     check_text,
     span_ms,
 )
+from tailrace.server.api.parse_times import parse_times
 from tailrace.server.api.violations import Violations
 from tailrace.server.domain import limits
 from tailrace.server.domain.ids import new_task_id
-from tailrace.server.domain.lease import MAX_LEASE_MS, MIN_LEASE_MS
 from tailrace.server.domain.retry import (
     DEFAULT_BACKOFF_MULTIPLIER,
     DEFAULT_INITIAL_BACKOFF_MS,
@@ -24,7 +25,7 @@ from tailrace.server.domain.retry import (
     DEFAULT_MAX_LOST_LEASES,
     RetryPolicy,
 )
-from tailrace.server.domain.task import DEFAULT_LEASE_MS, DEFAULT_QUEUE, DEFAULT_RESULT_TTL_MS, Submission
+from tailrace.server.domain.task import DEFAULT_QUEUE, Submission
 from tailrace.v1 import task_pb2, task_service_pb2
 
 FINGERPRINT_BYTES = 16
@@ -47,7 +48,7 @@ def parse_submission(request: task_service_pb2.SubmitRequest, *, max_payload_byt
     spec = request.spec
     spec.queue = spec.queue or DEFAULT_QUEUE
     _check_spec(violations, f"{path}spec.", spec, max_payload_bytes=max_payload_bytes)
-    times = _parse_times(violations, f"{path}spec.", spec)
+    times = parse_times(violations, f"{path}spec.", spec)
     policy = parse_retry_policy(violations, f"{path}spec.retry_policy", spec.retry_policy)
     violations.raise_if_any()
     fingerprint = fingerprint_of(spec)
@@ -60,12 +61,17 @@ def parse_submission(request: task_service_pb2.SubmitRequest, *, max_payload_byt
         fingerprint=fingerprint,
         request=head + tail,
         head_bytes=len(head),
-        start_delay_ms=times[0],
-        lease_ms=times[1],
-        result_ttl_ms=times[2],
+        start_delay_ms=times.start_delay_ms,
+        lease_ms=times.lease_ms,
+        result_ttl_ms=times.result_ttl_ms,
         retry_policy=policy if _sets_policy(spec) else None,
         max_lost_leases=spec.retry_policy.max_lost_leases or DEFAULT_MAX_LOST_LEASES,
         return_existing=request.return_existing,
+        schedule_ms=times.schedule_ms,
+        start_deadline_ms=times.start_deadline_ms,
+        start_within_ms=times.start_within_ms,
+        execution_timeout_ms=times.execution_timeout_ms,
+        total_timeout_ms=times.total_timeout_ms,
     )
 
 
@@ -134,24 +140,17 @@ def _check_spec(violations: Violations, path: str, spec: task_pb2.TaskSpec, *, m
         max_entries=limits.MAX_HEADERS,
         max_bytes=limits.MAX_HEADERS_BYTES,
     )
+    _check_labels(violations, f"{path}labels", spec.labels)
 
 
-def _parse_times(violations: Violations, path: str, spec: task_pb2.TaskSpec) -> tuple[int, int, int]:
-    """Read start delay, lease length and result TTL, in milliseconds."""
-    delay_ms, lease_ms, ttl_ms = 0, DEFAULT_LEASE_MS, DEFAULT_RESULT_TTL_MS
-    if spec.HasField("start_delay"):
-        delay_ms = span_ms(violations, f"{path}start_delay", spec.start_delay, maximum_ms=limits.MAX_START_DELAY_MS)
-    if spec.HasField("lease_duration"):
-        lease_ms = span_ms(
-            violations,
-            f"{path}lease_duration",
-            spec.lease_duration,
-            minimum_ms=MIN_LEASE_MS,
-            maximum_ms=MAX_LEASE_MS,
-        )
-    if spec.HasField("result_ttl"):
-        ttl_ms = span_ms(violations, f"{path}result_ttl", spec.result_ttl, maximum_ms=limits.MAX_RESULT_TTL_MS)
-    return delay_ms, lease_ms, ttl_ms
+def _check_labels(violations: Violations, field: str, labels: Mapping[str, str]) -> None:
+    if len(labels) > limits.MAX_LABELS:
+        violations.add(field, f"must have at most {limits.MAX_LABELS} entries")
+        return
+    if any(len(key.encode()) > limits.MAX_LABEL_KEY_BYTES for key in labels):
+        violations.add(field, f"must have keys of at most {limits.MAX_LABEL_KEY_BYTES} bytes")
+    if any(len(value.encode()) > limits.MAX_LABEL_VALUE_BYTES for value in labels.values()):
+        violations.add(field, f"must have values of at most {limits.MAX_LABEL_VALUE_BYTES} bytes")
 
 
 def _split(request: task_service_pb2.SubmitRequest) -> tuple[bytes, bytes]:
