@@ -45,6 +45,13 @@ def _config(argv: Sequence[str] | None) -> ServerConfig:
         default=config.store,
         help="sqlite:///path, redis://host:port/db or rediss://...; default: an embedded store in your state directory",
     )
+    parser.add_argument(
+        "--max-queue-depth",
+        metavar="N",
+        type=int,
+        default=config.max_queue_depth,
+        help="refuse more tasks than may wait in one queue; default: no limit",
+    )
     parser.add_argument("--log-level", default=config.log_level, help="debug, info, warning or error")
     parser.add_argument("--log-format", default=config.log_format, help="auto, console or json")
     arguments = parser.parse_args(argv)

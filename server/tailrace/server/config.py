@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tailrace.server.domain.limits import DEFAULT_MAX_PAYLOAD_BYTES, PAYLOAD_BYTES_CEILING
+from tailrace.server.domain.limits import DEFAULT_MAX_PAYLOAD_BYTES, PAYLOAD_BYTES_CEILING, QUEUE_DEPTH_CEILING
 
 DEFAULT_LISTEN = "127.0.0.1:7440"
 
@@ -24,6 +24,8 @@ class ServerConfig:
     state directory."""
     max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES
     """Largest input and largest result; at most 3 MiB."""
+    max_queue_depth: int | None = None
+    """How many tasks may wait in one queue before more are refused; None, or 0: no limit."""
     grace_s: float = 10.0
     """How long a stopping server goes on serving the streams that are open; 0 to 3600."""
     log_level: str = "info"
@@ -38,6 +40,8 @@ class ServerConfig:
             raise ValueError(f"listen: {self.listen!r} is not HOST:PORT")
         if not 1 <= self.max_payload_bytes <= PAYLOAD_BYTES_CEILING:
             raise ValueError(f"max_payload_bytes: {self.max_payload_bytes} is not from 1 to {PAYLOAD_BYTES_CEILING}")
+        if self.max_queue_depth is not None and not 0 <= self.max_queue_depth <= QUEUE_DEPTH_CEILING:
+            raise ValueError(f"max_queue_depth: {self.max_queue_depth} is not from 0 to {QUEUE_DEPTH_CEILING}")
         if not 0 <= self.grace_s <= 3600:  # noqa: PLR2004
             raise ValueError(f"grace_s: {self.grace_s} is not from 0 to 3600")
         if self.log_level not in {"debug", "info", "warning", "error"}:
@@ -50,6 +54,7 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "TAILRACE_LISTEN": ("listen", str),
     "TAILRACE_STORE": ("store", str),
     "TAILRACE_MAX_PAYLOAD_BYTES": ("max_payload_bytes", int),
+    "TAILRACE_MAX_QUEUE_DEPTH": ("max_queue_depth", int),
     "TAILRACE_GRACE": ("grace_s", float),
     "TAILRACE_LOG_LEVEL": ("log_level", str),
     "TAILRACE_LOG_FORMAT": ("log_format", str),

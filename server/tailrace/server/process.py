@@ -11,11 +11,14 @@ from grpc_health.v1._async import HealthServicer
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
 
+from tailrace.server.api.admin_service import AdminService
 from tailrace.server.api.handler import OpenCalls, generic_handler
+from tailrace.server.api.looking import Looking
 from tailrace.server.api.task_service import TaskService
 from tailrace.server.api.worker_service import WorkerService
 from tailrace.server.config import ServerConfig
 from tailrace.server.coordinator.coordinator import Coordinator
+from tailrace.server.coordinator.operators import Operators
 from tailrace.server.dispatch.dispatcher import Dispatcher
 from tailrace.server.domain.ids import new_replica_id
 from tailrace.server.domain.limits import MAX_RECEIVED_MESSAGE_BYTES
@@ -26,11 +29,12 @@ from tailrace.server.maintenance.lease_reaper import lease_reaper
 from tailrace.server.store.base import Store
 from tailrace.server.store.by_url import store_for
 from tailrace.server.waiting import Waiting
-from tailrace.v1 import task_service_pb2, worker_service_pb2
+from tailrace.v1 import admin_service_pb2, task_service_pb2, worker_service_pb2
 
 SERVICES = (
     task_service_pb2.DESCRIPTOR.services_by_name["TaskService"],
     worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"],
+    admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"],
 )
 STOP_S = 2.0
 REFUSE_S = 0.25
@@ -88,7 +92,7 @@ class Server:
         """
         await self.store.open()
         try:
-            self._assemble(Coordinator(self.store))
+            self._assemble(Coordinator(self.store, max_queue_depth=self._config.max_queue_depth or None))
             self.port = self._listen()
             await self._grpc.start()
         except BaseException:
@@ -112,9 +116,12 @@ class Server:
         self.dispatcher = Dispatcher(coordinator)
         self._calls = OpenCalls()
         max_payload_bytes = self._config.max_payload_bytes
+        operators = Operators(self.store, self.store.partitions)
+        looking = Looking(operators, coordinator, max_payload_bytes=max_payload_bytes)
         services = (
-            TaskService(coordinator, self.waiting, self._calls, max_payload_bytes=max_payload_bytes),
+            TaskService(coordinator, self.waiting, looking, self._calls, max_payload_bytes=max_payload_bytes),
             WorkerService(coordinator, self.dispatcher, self._calls, max_payload_bytes=max_payload_bytes),
+            AdminService(operators, max_queue_depth=coordinator.max_queue_depth),
         )
         self._grpc.add_generic_rpc_handlers(
             [generic_handler(d, servicer, self._calls) for d, servicer in zip(SERVICES, services, strict=True)]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tailrace.server.api import render
 from tailrace.server.api.handler import Context, OpenCalls
+from tailrace.server.api.looking import Looking
 from tailrace.server.api.parse_fields import TASK_ID, check_count, check_name, check_size, is_task_id, span_ms
 from tailrace.server.api.parse_revoke import parse_revocations
 from tailrace.server.api.parse_task import parse_submission
@@ -29,8 +30,11 @@ READ_STEP = 64
 class TaskService(TaskServiceServicer):
     """Parses, calls, renders."""
 
-    def __init__(self, coordinator: Coordinator, waiting: Waiting, calls: OpenCalls, *, max_payload_bytes: int) -> None:
+    def __init__(
+        self, coordinator: Coordinator, waiting: Waiting, looking: Looking, calls: OpenCalls, *, max_payload_bytes: int
+    ) -> None:
         self._coordinator = coordinator
+        self._looking = looking
         self._waiting = waiting
         self._calls = calls
         self._max_payload_bytes = max_payload_bytes
@@ -99,6 +103,14 @@ class TaskService(TaskServiceServicer):
         wait = parse_wait(request)
         await WaitStream(wait, self._waiting, self._calls.draining, context.write).run()
 
+    async def GetTask(self, request: pb.GetTaskRequest, context: Context) -> pb.GetTaskResponse:
+        """Read one record."""
+        return await self._looking.get_task(request)
+
+    async def ListTasks(self, request: pb.ListTasksRequest, context: Context) -> pb.ListTasksResponse:
+        """Look through records."""
+        return await self._looking.list_tasks(request)
+
     async def Revoke(self, request: pb.RevokeRequest, context: Context) -> pb.RevokeResponse:
         """Keep tasks from running, or ask them to stop, each by itself."""
         revocations = parse_revocations(request)
@@ -110,6 +122,14 @@ class TaskService(TaskServiceServicer):
             )
         )
         return pb.RevokeResponse(items=[_revoke_item(task_id, outcomes) for task_id in request.task_ids])
+
+    async def ResubmitTask(self, request: pb.ResubmitTaskRequest, context: Context) -> pb.ResubmitTaskResponse:
+        """Run a task again."""
+        return await self._looking.resubmit_task(request)
+
+    async def DeleteTask(self, request: pb.DeleteTaskRequest, context: Context) -> pb.DeleteTaskResponse:
+        """Delete one record."""
+        return await self._looking.delete_task(request)
 
     async def GetServerInfo(self, request: pb.GetServerInfoRequest, context: Context) -> pb.GetServerInfoResponse:
         """Tell version and limits."""

@@ -57,6 +57,8 @@ MAX_PAGE_SIZE: Final = 1_000
 MAX_FILTER_BYTES: Final = 4 << 10
 MAX_LOOKED_AT: Final = 2_000
 """Records that one page of a listing looks through at most, whether they pass the filter or not."""
+QUEUE_DEPTH_CEILING: Final = 1_000_000_000
+"""Larger limits on waiting tasks are a slip of the keyboard."""
 PURGE_BUDGET_S: Final = 5.0
 MAX_PURGE_STEP: Final = 500
 
