@@ -5,6 +5,7 @@ Numbers and words of an item travel as one line, because every argument costs ti
 
 from collections.abc import Iterator, Sequence
 
+from tailrace.server.domain.deadline import DeadlineFailures
 from tailrace.server.domain.lease import AttemptEnd
 from tailrace.server.domain.retry import DEFAULT_MAX_LOST_LEASES, NO_RETRY, RetryPolicy
 from tailrace.server.domain.task import DEFAULT_LEASE_MS, DEFAULT_RESULT_TTL_MS, Submission, TaskState
@@ -13,9 +14,9 @@ from tailrace.server.store.redis.connection import Argument
 from tailrace.server.store.values import Beat, LeaseRequest, Release, Revocation
 
 
-def submit_arguments(submissions: Sequence[Submission]) -> list[Argument]:
+def submit_arguments(submissions: Sequence[Submission], max_queue_depth: int | None) -> list[Argument]:
     """For ``submit_tasks``."""
-    arguments: list[Argument] = []
+    arguments: list[Argument] = [_optional(max_queue_depth)]
     for submission in submissions:
         policy = submission.retry_policy
         types = b"".join(map(_with_length, policy.non_retryable_types)) if policy else b""
@@ -29,10 +30,11 @@ def _fields(submission: Submission) -> Iterator[str]:
     yield f"queue {submission.queue} head_bytes {submission.head_bytes}"
     if submission.priority:
         yield f"priority {submission.priority}"
-    if submission.start_delay_ms:
-        yield f"start_delay_ms {submission.start_delay_ms}"
+    yield from _times(submission)
     if submission.return_existing:
         yield "return_existing 1"
+    if submission.is_watched:
+        yield "is_watched 1"
     if submission.lease_ms != DEFAULT_LEASE_MS:
         yield f"lease_ms {submission.lease_ms}"
     if submission.result_ttl_ms != DEFAULT_RESULT_TTL_MS:
@@ -44,22 +46,51 @@ def _fields(submission: Submission) -> Iterator[str]:
         yield f"max_backoff_ms {policy.max_backoff_ms} backoff_multiplier {policy.backoff_multiplier!r}"
 
 
+def _times(submission: Submission) -> Iterator[str]:
+    if submission.start_delay_ms:
+        yield f"start_delay_ms {submission.start_delay_ms}"
+    if submission.schedule_ms is not None:
+        yield f"schedule_ms {submission.schedule_ms}"
+    if submission.start_deadline_ms is not None:
+        yield f"start_deadline_ms {submission.start_deadline_ms}"
+    if submission.start_within_ms is not None:
+        yield f"start_within_ms {submission.start_within_ms}"
+    if submission.execution_timeout_ms is not None:
+        yield f"execution_timeout_ms {submission.execution_timeout_ms}"
+    if submission.total_timeout_ms is not None:
+        yield f"total_timeout_ms {submission.total_timeout_ms}"
+
+
 def read_arguments(task_ids: Sequence[str]) -> list[Argument]:
-    """For ``read_tasks`` and ``register_waits``."""
+    """For ``read_tasks``."""
     return [MAX_CALL_BYTES, *task_ids]
+
+
+def register_arguments(task_ids: Sequence[str], *, with_progress: bool) -> list[Argument]:
+    """For ``register_waits``."""
+    return [MAX_CALL_BYTES, f"{with_progress:d}", *task_ids]
 
 
 def lease_arguments(request: LeaseRequest) -> list[Argument]:
     """For ``lease_tasks``. A queue that is named twice is drawn from once."""
     queues = tuple(dict.fromkeys(request.queues))
-    return [f"{request.start_immediately:d}", MAX_CALL_BYTES, len(queues), *queues, *request.nonces]
+    limits: list[Argument] = [MAX_CALL_BYTES, _optional(request.max_bytes), f"{request.is_first_free:d}"]
+    return [
+        *_failures(request.failures),
+        f"{request.start_immediately:d}",
+        *limits,
+        request.worker_id,
+        len(queues),
+        *queues,
+        *request.nonces,
+    ]
 
 
 def beat_arguments(beats: Sequence[Beat]) -> list[Argument]:
     """For ``beat_leases``."""
     arguments: list[Argument] = []
     for beat in beats:
-        arguments += (beat.task_id, beat.lease_token, f"{beat.is_waiting:d}")
+        arguments += (beat.task_id, beat.lease_token, f"{beat.is_waiting:d}{beat.worker_id}", beat.progress or b"")
     return arguments
 
 
@@ -70,7 +101,7 @@ def result_arguments(ends: Sequence[AttemptEnd]) -> list[Argument]:
         payload = end.result if end.state is TaskState.SUCCESS else end.failure
         line = f"{end.state} {payload is not None:d}"
         if end.state is TaskState.FAILURE:
-            delay = "-" if end.next_retry_delay_ms is None else end.next_retry_delay_ms
+            delay = _optional(end.next_retry_delay_ms)
             line = f"{line} {end.is_non_retryable:d} {delay} {end.jitter} {_default_policy(end)}"
         arguments += (end.task_id, end.lease_token, payload or b"", end.failure_type, line)
     return arguments
@@ -90,6 +121,19 @@ def revoke_arguments(revocations: Sequence[Revocation]) -> list[Argument]:
     for revocation in revocations:
         arguments += (revocation.task_id, revocation.failure, f"{revocation.is_forced:d}")
     return arguments
+
+
+def overdue_arguments(failures: DeadlineFailures, jitters: Sequence[int]) -> list[Argument]:
+    """For ``end_overdue``."""
+    return [*_failures(failures), *jitters]
+
+
+def _failures(failures: DeadlineFailures) -> tuple[bytes, bytes, bytes]:
+    return failures.start, failures.execution, failures.total
+
+
+def _optional(number: int | None) -> str:
+    return "-" if number is None else str(number)
 
 
 def _default_policy(end: AttemptEnd) -> str:

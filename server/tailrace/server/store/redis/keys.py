@@ -4,19 +4,25 @@ With ``T`` for ``tr:<namespace>:{<tag>}:``, the prefix of one partition:
 
 ====================  ======  ==========================================================================
 ``T t:<id>``          HASH    the record: the truth about a task; fields in ``lua/_record.lua``
-``T s:<id>``          STRING  the serialized request; only its head once the task is SUCCESS
-``T r:<id>``          STRING  the result of a SUCCESS, the failure of a FAILURE or REVOKED
+``T s:<id>``          STRING  the serialized request; once the task is done its outcome follows: the result of a
+                              SUCCESS, which keeps only the head of the request, or the failure
 ``T f:<id>``          STRING  the latest failure, while the task goes on
 ``T n:<id>``          STRING  the failure types that the submitter's policy does not retry
 ``T v:<id>``          STRING  the failure of a revocation that was asked for, while the task goes on
+``T g:<id>``          STRING  the latest progress, while the task goes on
 ``T q:<queue>:<l>``   LIST    ids that are ready, one list for each level of priority
-``T qm:<queue>``      HASH    ``mask`` of the levels that are not empty; ``ready``, ``schedule``, ``lease`` counts
+``T qm:<queue>``      HASH    ``mask`` of the levels that are not empty; ``ready``, ``schedule``, ``lease`` counts;
+                              ``paused``: 1
+``T queues``          ZSET    names of queues that had a task or were paused, all with score 0
 ``T left``            HASH    entries of ready lists that their tasks left behind: ``<queue>:<l> <id>`` -> how many
 ``T lease``           ZSET    id -> when its lease ends
 ``T sched``           ZSET    id -> when it is due
 ``T done``            ZSET    id -> when its record is over
+``T dl``              ZSET    id -> its next deadline, for tasks that have one
 ``T ctl``             HASH    ``last_reap``, ``grace_until``
 ``tr:<ns>:meta``      HASH    ``partitions``, ``epoch``, ``schema``: what the whole deployment agrees on
+``tr:<ns>:workers:``  STRING  with ``<replica>`` behind it: the workers connected to one server process (JSON), for 60 s
+``tr:<ns>:replicas``  ZSET    replica -> when it last spoke of its workers, ms
 ====================  ======  ==========================================================================
 
 Channels: ``tr:<ns>:n:<replica>`` tells one server process of changes, ``tr:<ns>:n:*`` tells all of them, and
@@ -43,6 +49,8 @@ class PartitionKeys:
     schedule: str
     done: str
     control: str
+    deadlines: str
+    queues: str
 
 
 class Keyspace:
@@ -73,7 +81,16 @@ class Keyspace:
             schedule=f"{prefix}sched",
             done=f"{prefix}done",
             control=f"{prefix}ctl",
+            deadlines=f"{prefix}dl",
+            queues=f"{prefix}queues",
         )
+
+
+def slot_of(key: str) -> int:
+    """Tell in which hash slot a key lives: that of what stands in its first braces, or of the whole key."""
+    _, opening, rest = key.partition("{")
+    tag, closing, _ = rest.partition("}")
+    return binascii.crc_hqx((tag if opening and closing and tag else key).encode(), 0) % SLOTS
 
 
 @cache
@@ -87,7 +104,6 @@ def partition_tag(partition: int, partitions: int) -> str:
     attempt = 0
     while True:
         tag = f"p{partition:02d}.{attempt:x}"
-        slot = binascii.crc_hqx(tag.encode(), 0) % SLOTS
-        if slot * partitions // SLOTS == partition:
+        if slot_of(tag) * partitions // SLOTS == partition:
             return tag
         attempt += 1

@@ -16,6 +16,7 @@ T = TypeVar("T")
 _STATES = {state.encode(): state for state in TaskState}
 _PLACES = {place.encode(): place for place in Place}
 _NONE = b"-"
+_PAUSED = b"paused"
 _LEASE = b"! "
 
 
@@ -34,8 +35,8 @@ def change_in(line: bytes) -> TaskChanged | LeaseNews:
         ValueError: It is neither.
     """
     if not line.startswith(_LEASE):
-        task_id, _, is_done = line.split(b" ")
-        return TaskChanged(task_id=task_id.decode(), is_done=is_done == b"1")
+        task_id, _, what = line.split(b" ")
+        return TaskChanged(task_id=task_id.decode(), is_done=what == b"1", is_progress=what == b"p")
     task_id, token, fate = line.removeprefix(_LEASE).split(b" ")
     revoked, _, failure = fate.partition(b":")
     return LeaseNews(
@@ -50,30 +51,40 @@ def parse_submitted(submissions: Sequence[Submission], reply: Any) -> Reply[list
     now_ms, outcomes, ready = reply
     submitted, changes = [], _ready(ready)
     for submission, line in zip(submissions, outcomes, strict=True):
-        if line == b"created":
-            snapshot = snapshot_of(accept(submission, now_ms=now_ms))
-            submitted.append(Submitted(snapshot=snapshot, is_created=True))
-            changes.append(TaskChanged(task_id=submission.task_id, snapshot=snapshot, is_done=False))
+        outcome, *words = line.split(b" ")
+        if outcome in {b"created", b"full"}:
+            record = accept(submission, now_ms=now_ms)
+            snapshot = snapshot_of(record, is_queue_paused=words == [_PAUSED])
         else:
-            outcome, *words = line.split(b" ")
             snapshot = _snapshot(submission.task_id, words)
-            submitted.append(Submitted(snapshot=snapshot, is_created=False, is_conflict=outcome == b"conflict"))
+        is_created = outcome == b"created"
+        submitted.append(
+            Submitted(
+                snapshot=snapshot,
+                is_created=is_created,
+                is_conflict=outcome == b"conflict",
+                is_queue_full=outcome == b"full",
+            )
+        )
+        if is_created:
+            changes.append(TaskChanged(task_id=submission.task_id, snapshot=snapshot, is_done=False))
     return Reply(submitted, changes)
 
 
 def parse_snapshots(task_ids: Sequence[str], reply: Any) -> Reply[list[TaskSnapshot | None]]:
     """From ``read_tasks`` and ``register_waits``."""
-    items = zip(task_ids, reply[::2], reply[1::2], strict=True)
-    return Reply([line and _read(task_id, line.split(b" "), payload) for task_id, line, payload in items])
+    items = zip(task_ids, reply[::3], reply[1::3], reply[2::3], strict=True)
+    return Reply([line and _read(task_id, line.split(b" "), *payloads) for task_id, line, *payloads in items])
 
 
 def parse_leased(request: LeaseRequest, reply: Any) -> Reply[Leased]:
     """From ``lease_tasks``."""
-    items, is_drained = reply
-    deliveries, changes = [], []
-    for nonce, line, payload, last_failure in zip(request.nonces, items[::3], items[1::3], items[2::3], strict=False):
+    items, is_drained, is_blocked, changed = reply
+    deliveries, changes = [], _changed(changed)
+    parts = zip(request.nonces, items[::4], items[1::4], items[2::4], items[3::4], strict=False)
+    for nonce, line, payload, last_failure, progress in parts:
         task_id, *numbers = line.split(b" ")
-        delivery_count, attempt, lease_ms, lease_expire_ms, create_ms, *revision = map(int, numbers)
+        delivery_count, attempt, lease_ms, lease_expire_ms, create_ms, input_bytes, *revision = map(int, numbers)
         delivery = Delivery(
             task_id=task_id.decode(),
             lease_token=lease_token(delivery_count, nonce),
@@ -83,11 +94,14 @@ def parse_leased(request: LeaseRequest, reply: Any) -> Reply[Leased]:
             lease_expire_ms=lease_expire_ms,
             create_ms=create_ms,
             last_failure=last_failure,
+            input_bytes=input_bytes,
+            progress=progress,
         )
         deliveries.append(delivery)
         if request.start_immediately:
             changes.append(_started(delivery, revision=revision[0]))
-    return Reply(Leased(deliveries=tuple(deliveries), is_drained=is_drained == 1), changes)
+    leased = Leased(deliveries=tuple(deliveries), is_drained=is_drained == 1, is_blocked=is_blocked == 1)
+    return Reply(leased, changes)
 
 
 def parse_beats(reply: Any) -> Reply[list[LeaseHeld | None]]:
@@ -117,10 +131,9 @@ def parse_results(ends: Sequence[AttemptEnd], reply: Any) -> Reply[list[ResultSt
             stored.append(None)
             continue
         outcome, *words = line.split(b" ")
-        is_duplicate = outcome == b"duplicate"
-        state = TaskState.REVOKED if outcome == b"overruled" else _STATES[words[0]]
-        stored.append(ResultStored(state=state, is_duplicate=is_duplicate))
         snapshot = _ended(end, words) if outcome == b"stored" else None
+        state = snapshot.state if snapshot else _STATES[words[0]]
+        stored.append(ResultStored(state=state, is_duplicate=outcome == b"duplicate"))
         changes.append(TaskChanged(task_id=end.task_id, snapshot=snapshot, is_done=state.is_done))
     return Reply(stored, changes)
 
@@ -132,7 +145,7 @@ def parse_released(reply: Any) -> Reply[list[bool]]:
 
 
 def parse_tick(reply: Any) -> Reply[Tick]:
-    """From ``reap_leases``, ``promote_due`` and ``expire_done``, which leave out at the end what they never bring."""
+    """From the scripts of maintenance, which leave out at the end what they never bring."""
     count, next_due_ms, ready, changed = [*reply, [], []][:4]
     return Reply(Tick(count=count, next_due_ms=next_due_ms), [*_ready(ready), *_changed(changed)])
 
@@ -145,16 +158,20 @@ def _changed(lines: Iterable[bytes]) -> list[Change]:
     return [change_in(line) for line in lines]
 
 
-def _read(task_id: str, words: Sequence[bytes], payload: bytes | int | None) -> TaskSnapshot:
-    if isinstance(payload, int):
+def _read(
+    task_id: str, words: Sequence[bytes], payload: bytes | int | None, progress: bytes | int | None
+) -> TaskSnapshot:
+    if isinstance(payload, int) or isinstance(progress, int):
         # 1 stands for a payload that is there, in an answer that had no room for it.
         return replace(_snapshot(task_id, words), is_whole=False)
-    return _snapshot(task_id, words, payload)
+    return _snapshot(task_id, words, payload, progress)
 
 
-def _snapshot(task_id: str, words: Sequence[bytes], payload: bytes | None = None) -> TaskSnapshot:
-    """Put an outcome together: the words of ``outcome_line`` and the payload that goes with the state."""
-    state, place, revision, attempt, update_ms, expire_ms = words
+def _snapshot(
+    task_id: str, words: Sequence[bytes], payload: bytes | None = None, progress: bytes | None = None
+) -> TaskSnapshot:
+    """Put an outcome together: the words of ``outcome_line`` and the payloads that go with the state."""
+    state, place, revision, attempt, update_ms, expire_ms, *more = words
     task_state = _STATES[state]
     is_success = task_state is TaskState.SUCCESS
     return TaskSnapshot(
@@ -168,11 +185,13 @@ def _snapshot(task_id: str, words: Sequence[bytes], payload: bytes | None = None
         result=payload if is_success else None,
         failure=payload if task_state.is_done and not is_success else None,
         last_failure=None if task_state.is_done else payload,
+        progress=progress,
+        is_queue_paused=more == [_PAUSED],
     )
 
 
 def _ended(end: AttemptEnd, words: Sequence[bytes]) -> TaskSnapshot:
-    *line, is_kept = words
+    is_kept, *line = words
     is_success = end.state is TaskState.SUCCESS
     result = end.result if is_kept == b"1" else None
     return _snapshot(end.task_id, line, result if is_success else end.failure)
@@ -187,5 +206,6 @@ def _started(delivery: Delivery, *, revision: int) -> TaskChanged:
         attempt=delivery.attempt,
         update_ms=delivery.lease_expire_ms - delivery.lease_ms,
         last_failure=delivery.last_failure,
+        progress=delivery.progress,
     )
     return TaskChanged(task_id=delivery.task_id, snapshot=snapshot, is_done=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from tailrace.server.store.redis.connection import Argument, RedisClient
+from tailrace.server.store.redis.connection import Argument, Client
 from tailrace.server.store.redis.keys import PartitionKeys
 
 SCRIPT_NAMES = (
@@ -21,10 +21,28 @@ SCRIPT_NAMES = (
     "release_leases",
     "revoke_tasks",
     "reap_leases",
+    "end_overdue",
     "promote_due",
     "expire_done",
 )
-_SHARED = ("_record", "_prelude", "_leftovers", "_indexes", "_commit", "_rules", "_revoking")
+_SHARED = (
+    "_record",
+    "_prelude",
+    "_leftovers",
+    "_queues",
+    "_indexes",
+    "_telling",
+    "_commit",
+    "_rules",
+    "_outcomes",
+    "_revoking",
+    "_retrying",
+    "_deadlines",
+    "_waiting",
+)
+
+LOADS = 2
+"""How often a script is loaded for one call: what was loaded may be on a server that is just being replaced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,27 +72,32 @@ def assemble(name: str, clock: str | None = None) -> Script:
 class ScriptRunner:
     """Runs scripts by name on one partition at a time."""
 
-    def __init__(self, client: RedisClient, *, channel_prefix: str, replica_id: str, clock: str | None = None) -> None:
+    def __init__(self, client: Client, *, channel_prefix: str, replica_id: str, clock: str | None = None) -> None:
         self._client = client
         self._who = (channel_prefix, replica_id)
         self._scripts = {name: assemble(name, clock) for name in SCRIPT_NAMES}
 
     async def load(self) -> None:
-        """Have Redis compile all scripts."""
-        for script in self._scripts.values():
-            await self._client.call("SCRIPT", "LOAD", script.text)
+        """Have Redis compile all scripts, on every server that takes writes."""
+        for server in await self._client.primaries():
+            for script in self._scripts.values():
+                await server.call("SCRIPT", "LOAD", script.text)
 
     async def run(self, name: str, keys: PartitionKeys, *arguments: Argument) -> Any:
-        """Run a script; one that Redis does not know (it was restarted) is loaded and run again.
+        """Run a script; one that the server does not know is loaded and run again.
+
+        It does not know any when it was restarted, or has just become the primary.
 
         Raises:
             CallFailedError: No answer, or a refusal.
             RedisError: The script itself is wrong.
         """
         script = self._scripts[name]
-        fixed = (4, keys.lease, keys.schedule, keys.done, keys.control, keys.prefix, *self._who)
-        try:
-            return await self._client.call("EVALSHA", script.sha, *fixed, *arguments)
-        except NoScriptError:
-            await self._client.call("SCRIPT", "LOAD", script.text)
-            return await self._client.call("EVALSHA", script.sha, *fixed, *arguments)
+        names = (keys.lease, keys.schedule, keys.done, keys.control, keys.deadlines, keys.queues)
+        fixed = (len(names), *names, keys.prefix, *self._who)
+        for _ in range(LOADS):
+            try:
+                return await self._client.call("EVALSHA", script.sha, *fixed, *arguments)
+            except NoScriptError:
+                await self._client.call_near(keys.lease, "SCRIPT", "LOAD", script.text)
+        return await self._client.call("EVALSHA", script.sha, *fixed, *arguments)

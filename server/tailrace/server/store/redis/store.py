@@ -1,27 +1,13 @@
 """The Store protocol on Redis: every operation one script on one partition."""
 
-import asyncio
-import re
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
 
-import structlog
-
-from tailrace.server.domain.errors import StoreUnavailableError
+from tailrace.server.domain.deadline import DeadlineFailures
 from tailrace.server.domain.lease import AttemptEnd
 from tailrace.server.domain.task import Submission, TaskSnapshot
 from tailrace.server.store.base import REAP_GAP_MS, REAP_GRACE_MS
-from tailrace.server.store.changes import Change, EpochBreak, TaskChanged
-from tailrace.server.store.feed import ChangeFeed
 from tailrace.server.store.redis import arguments, replies
-from tailrace.server.store.redis.boot import Deployment, Server, check_server, checked_partitions, join_deployment
-from tailrace.server.store.redis.connection import Argument, RedisClient
-from tailrace.server.store.redis.errors import CallFailedError
-from tailrace.server.store.redis.keys import Keyspace, PartitionKeys
-from tailrace.server.store.redis.notifications import Notifications
-from tailrace.server.store.redis.replies import Reply
-from tailrace.server.store.redis.scripts import ScriptRunner
+from tailrace.server.store.redis.operator_calls import RedisOperatorCalls
 from tailrace.server.store.values import (
     Beat,
     Leased,
@@ -34,114 +20,21 @@ from tailrace.server.store.values import (
     Tick,
 )
 
-OPEN_PATIENCE_S = 10.0
-OPEN_PAUSE_S = 0.25
-CLOSE_DEADLINE_S = 6.0
-"""A little more than one call can take."""
 MAX_TICK = 1_000
 """Tasks that one call of a maintenance duty handles at most: Redis does nothing else meanwhile."""
-_REPLICA_ID = re.compile(r"[A-Za-z0-9_-]{1,20}")
-
-T = TypeVar("T")
-logger = structlog.get_logger(__name__)
 
 
-class RedisStore:
-    """Keeps tasks in one Redis; any number of server processes may share it.
+class RedisStore(RedisOperatorCalls):
+    """Keeps tasks in one Redis; see RedisEngine for what it takes."""
 
-    Args:
-        url: ``redis://``, ``rediss://`` or ``unix://``.
-        replica_id: Names this process where tasks are told of; unique, at most 20 of ``A-Z a-z 0-9 _ -``.
-        namespace: Keeps several deployments on one Redis apart.
-        partitions: How many there have to be; None takes what is there, and 1 where nothing is.
-        clock: A Lua snippet with another ``now()``, for tests.
-
-    Raises:
-        ValueError: One of them is malformed.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        replica_id: str,
-        namespace: str = "default",
-        partitions: int | None = None,
-        clock: str | None = None,
-    ) -> None:
-        if not _REPLICA_ID.fullmatch(replica_id):
-            raise ValueError(f"replica id {replica_id!r} must be 1 to 20 of A-Z a-z 0-9 _ -")
-        self._keyspace = Keyspace(namespace)
-        self._wanted_partitions = checked_partitions(partitions)
-        self._client = RedisClient(url)
-        self._feed = ChangeFeed()
-        self._scripts = ScriptRunner(
-            self._client, channel_prefix=self._keyspace.channel_prefix, replica_id=replica_id, clock=clock
-        )
-        self._notifications = Notifications(self._client, self._keyspace, replica_id, self._feed.put)
-        self._calls: set[asyncio.Task[Any]] = set()
-        self._server: Server | None = None
-        self._deployment: Deployment | None = None
-        self._partitions: list[PartitionKeys] = []
-        self._is_closed = False
-
-    @property
-    def description(self) -> str:
-        """Say for people what is used and how durable it is, without passwords."""
-        if self._server is None or self._deployment is None:
-            return f"Redis at {self._client.address}, not open"
-        durability = "with" if self._server.has_append_only_file else "WITHOUT"
-        return f"Redis {self._server.version} at {self._client.address}, {durability} append-only file"
-
-    @property
-    def partitions(self) -> int:
-        """How many partitions there are."""
-        if not self._partitions:
-            raise RuntimeError("the store is not open")
-        return len(self._partitions)
-
-    async def open(self) -> None:
-        """Connect, check Redis, create or join the deployment; back once changes by others are heard of.
-
-        A Redis that is not there yet, or still loading, is waited for, 10 s in all.
-
-        Raises:
-            StoreUnavailableError: Redis cannot be reached, or must not be used; the text says what to mend.
-        """
-        try:
-            async with asyncio.timeout(OPEN_PATIENCE_S + CLOSE_DEADLINE_S):
-                await self._boot()
-                await self._notifications.start()
-        except (CallFailedError, TimeoutError) as error:
-            await self.close()
-            what = str(error) or "does not let us subscribe"
-            why = f" ({error.__cause__}); is it running, and is the URL right?" if error.__cause__ else ""
-            raise StoreUnavailableError(f"Redis at {self._client.address} {what}{why}") from error
-        except BaseException:
-            await self.close()
-            raise
-
-    async def close(self) -> None:
-        """Let calls under way end, disconnect, and end ``changes``. A second call does nothing."""
-        if self._is_closed:
-            return
-        self._is_closed = True
-        if self._calls:
-            await asyncio.wait(self._calls, timeout=CLOSE_DEADLINE_S)
-        await self._notifications.stop()
-        self._feed.close()
-        await self._client.close()
-
-    def changes(self) -> AsyncIterator[Change]:
-        """Iterate over changes made by this process and, for registered tasks, by all others."""
-        return self._feed.changes()
-
-    async def submit_tasks(self, partition: int, submissions: Sequence[Submission]) -> list[Submitted]:
+    async def submit_tasks(
+        self, partition: int, submissions: Sequence[Submission], *, max_queue_depth: int | None = None
+    ) -> list[Submitted]:
         """Accept tasks."""
         return await self._perform(
             "submit_tasks",
             partition,
-            arguments.submit_arguments(submissions),
+            arguments.submit_arguments(submissions, max_queue_depth),
             parse=lambda reply: replies.parse_submitted(submissions, reply),
             in_doubt=[submission.task_id for submission in submissions],
         )
@@ -155,12 +48,14 @@ class RedisStore:
             parse=lambda reply: replies.parse_snapshots(task_ids, reply),
         )
 
-    async def register_waits(self, partition: int, task_ids: Sequence[str]) -> list[TaskSnapshot | None]:
+    async def register_waits(
+        self, partition: int, task_ids: Sequence[str], *, with_progress: bool = False
+    ) -> list[TaskSnapshot | None]:
         """Read outcomes and have this process told of every later change."""
         return await self._perform(
             "register_waits",
             partition,
-            arguments.read_arguments(task_ids),
+            arguments.register_arguments(task_ids, with_progress=with_progress),
             parse=lambda reply: replies.parse_snapshots(task_ids, reply),
         )
 
@@ -171,7 +66,7 @@ class RedisStore:
             partition,
             arguments.lease_arguments(request),
             parse=lambda reply: replies.parse_leased(request, reply),
-            in_doubt=None if request.start_immediately else (),
+            in_doubt=None,
         )
 
     async def beat_leases(self, partition: int, beats: Sequence[Beat]) -> list[LeaseHeld | None]:
@@ -222,6 +117,16 @@ class RedisStore:
             "reap_leases", partition, (*numbers, failure), parse=replies.parse_tick, in_doubt=None
         )
 
+    async def end_overdue(self, partition: int, failures: DeadlineFailures, jitters: Sequence[int]) -> Tick:
+        """Act on tasks whose deadline has passed."""
+        return await self._perform(
+            "end_overdue",
+            partition,
+            arguments.overdue_arguments(failures, jitters[:MAX_TICK]),
+            parse=replies.parse_tick,
+            in_doubt=None,
+        )
+
     async def promote_due(self, partition: int, limit: int) -> Tick:
         """Move tasks whose time has come to their queue."""
         return await self._perform("promote_due", partition, (min(limit, MAX_TICK),), parse=replies.parse_tick)
@@ -229,69 +134,3 @@ class RedisStore:
     async def expire_done(self, partition: int, limit: int) -> Tick:
         """Remove records whose time is over."""
         return await self._perform("expire_done", partition, (min(limit, MAX_TICK),), parse=replies.parse_tick)
-
-    async def _boot(self) -> None:
-        patience_ends = time.monotonic() + OPEN_PATIENCE_S
-        while True:
-            try:
-                self._server = await check_server(self._client)
-                self._deployment = await join_deployment(self._client, self._keyspace, self._wanted_partitions)
-                await self._scripts.load()
-                count = self._deployment.partitions
-                self._partitions = [self._keyspace.partition(partition, count) for partition in range(count)]
-            except CallFailedError as error:
-                if not error.is_passing or time.monotonic() > patience_ends:
-                    raise
-                logger.info("store_awaited", address=self._client.address, error=f"Redis {error}")
-            else:
-                return
-            await asyncio.sleep(OPEN_PAUSE_S)
-
-    async def _perform(
-        self,
-        script: str,
-        partition: int,
-        script_arguments: Sequence[Argument],
-        *,
-        parse: Callable[[Any], Reply[T]],
-        in_doubt: Sequence[str] | None = (),
-    ) -> T:
-        """Run a script, tell of what it changed, and return what it brought.
-
-        A caller that goes away leaves the call running: what it changes has to be told of all the same.
-        ``in_doubt`` are the tasks that may have changed when no answer comes; None when nobody can say which.
-        """
-        if self._is_closed or not self._partitions:
-            raise StoreUnavailableError("the store is not open")
-        call = asyncio.create_task(self._run(script, partition, script_arguments, parse, in_doubt))
-        self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
-        return await asyncio.shield(call)
-
-    async def _run(
-        self,
-        script: str,
-        partition: int,
-        script_arguments: Sequence[Argument],
-        parse: Callable[[Any], Reply[T]],
-        in_doubt: Sequence[str] | None,
-    ) -> T:
-        try:
-            reply = parse(await self._scripts.run(script, self._partitions[partition], *script_arguments))
-        except CallFailedError as error:
-            if error.may_have_run:
-                self._tell(_doubts(in_doubt))
-            raise StoreUnavailableError(f"the server's Redis {error}") from error
-        except Exception:
-            self._tell(_doubts(in_doubt))
-            raise
-        self._tell(reply.changes)
-        return reply.value
-
-    def _tell(self, changes: Sequence[Change]) -> None:
-        for change in changes:
-            self._feed.put(change)
-
-
-def _doubts(task_ids: Sequence[str] | None) -> list[Change]:
-    return [EpochBreak()] if task_ids is None else [TaskChanged(task_id=task_id) for task_id in task_ids]

@@ -1,22 +1,4 @@
--- Write the indexes: ready lists with the masks of their levels, lease, schedule and done, and the counters of queues.
--- A list that is not empty may hold nothing but what was left behind: how many tasks are ready is counted beside it.
-local masks, masks_before = {}, {} -- queue -> a bit for each level that is not empty
-local ready_before = {} -- queue -> number of tasks
-local function mask_of(queue)
-  if not masks[queue] then
-    local values = call('HMGET', queue_key(queue), 'mask', 'ready')
-    masks[queue] = tonumber(values[1]) or 0
-    masks_before[queue] = masks[queue]
-    ready_before[queue] = masks[queue] == 0 and 0 or tonumber(values[2]) or 0
-  end
-  return masks[queue]
-end
-
--- How many tasks of a queue are ready once everything is written.
-local function ready_of(queue)
-  if masks[queue] == 0 then return 0 end
-  return ready_before[queue] + (counts[queue] and counts[queue].ready or 0)
-end
+-- Write the indexes: ready lists with the masks of their levels, and the sorted sets.
 
 -- In chunks: Lua's stack takes some 8000 values.
 local function send(command, name, values)
@@ -38,6 +20,7 @@ local function leave_indexes()
   for _, task in ipairs(touched) do
     local left = task.index ~= task.place and stale[task.index]
     if left then left[#left + 1] = task.id end
+    if task.deadline_ms and not deadline_of(task) then append(stale, 'deadlines', task.id) end
   end
   for place, ids in pairs(stale) do send('ZREM', ZSETS[place], ids) end
   for _, pop in ipairs(pops) do
@@ -50,12 +33,17 @@ local function leave_indexes()
 end
 
 local function enter_indexes()
-  local scores, heads, tails = {lease = {}, schedule = {}, done = {}}, {}, {}
+  local scores, heads, tails = {lease = {}, schedule = {}, done = {}, deadlines = {}}, {}, {}
   for _, task in ipairs(touched) do
     local into = task.until_ms and scores[task.place]
     if into then
       into[#into + 1] = task.until_ms
       into[#into + 1] = task.id
+    end
+    local deadline_ms = deadline_of(task)
+    if deadline_ms and deadline_ms ~= task.deadline_ms then
+      append(scores, 'deadlines', deadline_ms)
+      append(scores, 'deadlines', task.id)
     end
   end
   for place, values in pairs(scores) do send('ZADD', ZSETS[place], values) end
@@ -67,20 +55,4 @@ local function enter_indexes()
   end
   for list, ids in pairs(heads) do send('LPUSH', list, ids) end
   for list, ids in pairs(tails) do send('RPUSH', list, ids) end
-end
-
-local function write_queues()
-  for queue, by_place in pairs(counts) do
-    for _, place in ipairs({'ready', 'schedule', 'lease'}) do
-      local by = by_place[place] or 0
-      if by ~= 0 then call('HINCRBY', queue_key(queue), place, by) end
-    end
-  end
-  for queue, mask in pairs(masks) do
-    if mask ~= masks_before[queue] then call('HSET', queue_key(queue), 'mask', mask) end
-    if ready_before[queue] <= 0 and ready_of(queue) > 0 then
-      call('PUBLISH', CHANNELS .. 'w', queue .. ' ' .. REPLICA)
-    end
-  end
-  write_leftovers()
 end

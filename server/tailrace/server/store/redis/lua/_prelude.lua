@@ -2,21 +2,23 @@
 -- Nothing here writes: changes are gathered, and commit (_commit.lua) writes them once everything has been read.
 -- Times are in ms: 13 digits, and Lua writes numbers of up to 14 as they are.
 --
--- KEYS  1 lease, 2 schedule, 3 done (ZSET id -> ms), 4 control (HASH): all of one partition.
+-- KEYS  1 lease, 2 schedule, 3 done (ZSET id -> ms), 4 control (HASH), 5 deadlines (ZSET id -> ms), 6 queues (ZSET name
+--       -> 0): all of one partition.
 -- ARGV  1 prefix of the partition's keys, 2 prefix of the channels, 3 id of the replica that calls.
 local call = redis.call
 local PREFIX, CHANNELS, REPLICA = ARGV[1], ARGV[2], ARGV[3]
-local ZSETS = {lease = KEYS[1], schedule = KEYS[2], done = KEYS[3]}
+local ZSETS = {lease = KEYS[1], schedule = KEYS[2], done = KEYS[3], deadlines = KEYS[5]}
 local NOW = now()
 
 local tasks = {} -- id -> record, or false: an id that comes twice in a call sees what the first one did
 local touched = {} -- records to write, in order
 local revised = {} -- records with a new revision
+local progressed = {} -- records with new progress
 local counts = {} -- queue -> place -> by how much more or fewer
 local pushes = {} -- records that became ready, in order
 local news = {} -- {holder, line} of leases that were lost or are to be given up
 local pops = {} -- {queue, level, count} taken from the heads of ready lists
-local stale = {lease = {}, schedule = {}, done = {}} -- entries to remove from the sorted sets
+local stale = {lease = {}, schedule = {}, done = {}, deadlines = {}} -- entries to remove from the sorted sets
 
 local function key(kind, task_id) return PREFIX .. kind .. ':' .. task_id end
 local function list_key(queue, level) return PREFIX .. 'q:' .. queue .. ':' .. level end
@@ -32,7 +34,7 @@ local function fetch(task_id)
     local name, value = NAMES[values[i]], values[i + 1]
     if name then task[name] = IS_TEXT[name] and value or tonumber(value) end
   end
-  if task then task.index = task.place end
+  if task then task.index, task.deadline_ms = task.place, deadline_of(task) end
   tasks[task_id] = task
   return task
 end

@@ -10,6 +10,7 @@ local NAMES = {
   c = 'create_ms',
   fp = 'fingerprint', -- 16 bytes
   h = 'head_bytes', -- of s:<id>; what follows is the input
+  b = 'request_bytes', -- once it is done: where in s:<id> the request ends and the outcome begins; absent without outcome
   L = 'lease_ms',
   T = 'result_ttl_ms',
   m = 'max_lost_leases',
@@ -18,39 +19,65 @@ local NAMES = {
   px = 'max_backoff_ms',
   pm = 'backoff_multiplier',
   pn = 'has_types', -- 1: n:<id> exists
+  sd = 'start_deadline_ms', -- points in time, and how long an attempt may run
+  td = 'total_deadline_ms',
+  xt = 'execution_timeout_ms',
   a = 'attempt',
   f = 'failed_attempts',
   o = 'lost_leases',
   e = 'releases',
   d = 'delivery_count',
+  st = 'start_ms', -- of the latest attempt
+  wk = 'worker_id', -- who runs it or ran it: the first 64 characters, and the others
+  ww = 'worker_id_rest',
   k = 'lease_token', -- of the latest delivery, 12 bytes; good as long as place is lease
   ek = 'ended_token', -- of the latest attempt that a worker ended, to know it again, and the state that this led to
   es = 'ended_state',
   w = 'waiters', -- the replicas to be told: up to three ids with commas in between, or * for all
+  wp = 'progress_waiters', -- likewise, of progress
   x = 'expire_ms', -- once it is done: when the record is over
   y = 'holder', -- the replica that delivered it or took its latest beat; good as long as place is lease
   rv = 'has_revocation', -- 1: v:<id> exists, the task was asked to stop
+  g = 'has_progress', -- 1: g:<id> exists
 }
 local FIELDS = {}
 for field, name in pairs(NAMES) do FIELDS[name] = field end
+-- All that is of use once a task is done.
+local LASTING = {
+  's', 'p', 'q', 'l', 'v', 'u', 'c', 'fp', 'h', 'b', 'a', 'd', 'st', 'wk', 'ww', 'ek', 'es', 'x',
+}
 -- What has its default is not stored. Made whole at once: a table that grows is copied again and again.
 local function new_record(task_id)
   return {
     state = false, place = false, queue = false, priority = 0, revision = 0, update_ms = 0, create_ms = 0,
-    fingerprint = false, head_bytes = 0, lease_ms = 30000, result_ttl_ms = 86400000, max_lost_leases = 3,
-    max_attempts = false, initial_backoff_ms = 1000, max_backoff_ms = 300000, backoff_multiplier = 2, has_types = false,
-    attempt = 0, failed_attempts = 0, lost_leases = 0, releases = 0, delivery_count = 0, lease_token = false,
-    ended_token = false, ended_state = false, waiters = false, expire_ms = false, holder = false,
-    has_revocation = false,
-    -- Of use in one call only: the index that holds it in Redis, its new score or whether it goes to the head of its
-    -- queue, what is to be written, and what is to be told.
-    id = task_id, index = false, until_ms = false, to_head = false, writes = false, removals = false, blobs = false,
-    is_new = false, is_revised = false,
+    fingerprint = false, head_bytes = 0, request_bytes = false, lease_ms = 30000, result_ttl_ms = 86400000,
+    max_lost_leases = 3, max_attempts = false, initial_backoff_ms = 1000, max_backoff_ms = 300000,
+    backoff_multiplier = 2, has_types = false, start_deadline_ms = false, total_deadline_ms = false,
+    execution_timeout_ms = false, attempt = 0, failed_attempts = 0, lost_leases = 0, releases = 0, delivery_count = 0,
+    start_ms = false, worker_id = '', worker_id_rest = '', lease_token = false, ended_token = false,
+    ended_state = false, waiters = false, progress_waiters = false, expire_ms = false, holder = false,
+    has_revocation = false, has_progress = false,
+    -- Of use in one call only: the index that holds it in Redis, its deadline there, its new score or whether it goes to
+    -- the head of its queue, whether a call takes it from its ready list, what is to be written, what is to be told.
+    id = task_id, index = false, deadline_ms = false, until_ms = false, to_head = false, is_drawn = false,
+    writes = false, removals = false, blobs = false, is_new = false, is_revised = false,
   }
 end
 local DEFAULTS = new_record(false)
 local IS_TEXT = {
-  state = true, place = true, queue = true, fingerprint = true, waiters = true, lease_token = true,
-  ended_token = true, ended_state = true, holder = true,
+  state = true, place = true, queue = true, fingerprint = true, waiters = true, progress_waiters = true,
+  lease_token = true, ended_token = true, ended_state = true, holder = true, worker_id = true, worker_id_rest = true,
 }
 local IS_DONE = {SUCCESS = true, FAILURE = true, REVOKED = true}
+
+-- When somebody must act on a task by itself, as in domain/deadline.py; false: there is nothing that it could miss.
+local EXECUTION_GRACE_MS = 10000
+local function deadline_of(task)
+  if task.place == 'gone' or IS_DONE[task.state] then return false end
+  local first = task.total_deadline_ms or math.huge
+  if task.state == 'PENDING' and task.place ~= 'lease' then first = math.min(first, task.start_deadline_ms or first) end
+  if task.state == 'STARTED' and task.start_ms and task.execution_timeout_ms then
+    first = math.min(first, task.start_ms + task.execution_timeout_ms + EXECUTION_GRACE_MS)
+  end
+  return first < math.huge and first
+end

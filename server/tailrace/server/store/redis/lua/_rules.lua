@@ -2,6 +2,7 @@
 local DELIVERY_LEASE_MS = 10000
 local RELEASES_PER_LOST_LEASE = 100
 local UNKEPT_RESULT_TTL_MS = 60000
+local MAX_REWRITTEN_BYTES = 16384 -- of requests that are written again, since what is appended to takes twice its size
 
 -- A lease past its expiry still counts until it is reaped. A token whose lease has ended is left where it is.
 local function holds(task, token)
@@ -9,26 +10,51 @@ local function holds(task, token)
 end
 
 local function start(task)
-  transition(task, {state = 'STARTED', place = 'lease', until_ms = NOW + task.lease_ms, attempt = task.attempt + 1})
+  transition(task, {
+    state = 'STARTED', place = 'lease', until_ms = NOW + task.lease_ms, attempt = task.attempt + 1, start_ms = NOW,
+  })
+end
+
+-- Note who has a task; empty when that was not said.
+local function name_worker(task, worker_id)
+  if worker_id == '' then return end
+  transition(task, {worker_id = string.sub(worker_id, 1, 64), worker_id_rest = string.sub(worker_id, 65)})
+end
+
+local function say_progress(task, progress)
+  put(task, 'g', progress)
+  transition(task, {has_progress = 1})
+  progressed[#progressed + 1] = task
+end
+
+-- Put the outcome behind the request; SUCCESS drops the input, the others keep it, so that the task can be run again.
+-- Returns where it begins, or false when there is none.
+local function put_outcome(task, state, outcome)
+  local name, bytes = key('s', task.id), task.head_bytes
+  if state ~= 'SUCCESS' then bytes = outcome and call('STRLEN', name) end
+  if state == 'SUCCESS' then
+    put(task, 's', (bytes > 0 and call('GETRANGE', name, 0, bytes - 1) or '') .. (outcome or ''))
+  elseif outcome and bytes <= MAX_REWRITTEN_BYTES then
+    put(task, 's', call('GET', name) .. outcome)
+  elseif outcome then
+    put(task, 'tail', outcome)
+  end
+  return outcome and bytes
 end
 
 -- End a task for good: `outcome` is the result of a SUCCESS, else the failure; false when there is none.
--- SUCCESS drops the input; the others keep it, so that the task can be run again.
 local function finish(task, state, outcome)
   local keeps_result = task.result_ttl_ms > 0
   local expire_ms = NOW + (keeps_result and task.result_ttl_ms or UNKEPT_RESULT_TTL_MS)
-  if state == 'SUCCESS' then
-    put(task, 's', task.head_bytes > 0 and call('GETRANGE', key('s', task.id), 0, task.head_bytes - 1) or '')
-    outcome = keeps_result and outcome
-  end
-  if outcome then put(task, 'r', outcome) end
+  if state == 'SUCCESS' then outcome = keeps_result and outcome end
   if task.failed_attempts + task.lost_leases > 0 then put(task, 'f', false) end
   if task.has_types then put(task, 'n', false) end
   if task.has_revocation then put(task, 'v', false) end
-  if task.place == 'ready' then leave_behind(task) end
+  if task.has_progress then put(task, 'g', false) end
+  if task.place == 'ready' and not task.is_drawn then leave_behind(task) end
   transition(task, {
     state = state, place = 'done', until_ms = expire_ms, expire_ms = expire_ms, has_types = false,
-    has_revocation = false,
+    has_revocation = false, has_progress = false, request_bytes = put_outcome(task, state, outcome),
   })
 end
 
@@ -42,7 +68,9 @@ local function wait_until_due(task, delay_ms, to_head, change)
   transition(task, change)
 end
 
+-- Have another attempt follow; one that would come too late is not waited for.
 local function retry(task, failure, delay_ms, to_head)
+  if task.total_deadline_ms and NOW + delay_ms >= task.total_deadline_ms then return finish(task, 'FAILURE', failure) end
   put(task, 'f', failure)
   wait_until_due(task, delay_ms, to_head, {state = 'RETRY'})
 end
@@ -55,37 +83,4 @@ local function count_lost_lease(task, failure, delay_ms)
   else
     retry(task, failure, delay_ms, true)
   end
-end
-
--- What is told of a task: "state place revision attempt update_ms expire_ms", "-" where there is none.
-local function outcome_line(task)
-  return task.state .. ' ' .. task.place .. ' ' .. task.revision .. ' ' .. task.attempt
-    .. ' ' .. task.update_ms .. ' ' .. (task.expire_ms or '-')
-end
-
-local function payload_key(task)
-  if task.place == 'done' then return key('r', task.id) end
-  return task.failed_attempts + task.lost_leases > 0 and key('f', task.id)
-end
-
--- The payload that goes with it: the result, the failure, or the latest failure; false when there is none.
-local function outcome_payload(task)
-  local name = payload_key(task)
-  return name and call('GET', name)
-end
-
--- For answers about many tasks: append outcome_line and outcome_payload, two nils for a task that is unknown. Once the
--- payloads have reached max_bytes, 1 stands for each that follows.
-local appended_bytes = 0
-local function append_outcome(outcomes, task, max_bytes)
-  local name = task and payload_key(task)
-  local payload = false
-  if name and appended_bytes < max_bytes then
-    payload = call('GET', name)
-    appended_bytes = appended_bytes + (payload and #payload or 0)
-  elseif name then
-    payload = call('STRLEN', name) > 0
-  end
-  outcomes[#outcomes + 1] = task and outcome_line(task) or false
-  outcomes[#outcomes + 1] = payload
 end

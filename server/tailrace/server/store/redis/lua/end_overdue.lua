@@ -1,0 +1,23 @@
+-- Act on tasks whose deadline has passed, the earliest first: they end, or their attempt does.
+-- KEYS, ARGV 1 to 3: see _prelude.lua. Then the failures (bytes) that a missed start deadline, an execution timeout and a
+--   total timeout leave behind, and a jitter (0 to 65,535) for each task to be acted on at most.
+-- Returns {number of tasks, ms until the next deadline or nil, queues that got tasks, changes}.
+local failures = {start = ARGV[4], execution = ARGV[5], total = ARGV[6]}
+
+local ids = call('ZRANGEBYSCORE', KEYS[5], '-inf', NOW, 'LIMIT', 0, #ARGV - 6)
+local earliest = call('ZRANGE', KEYS[5], #ids, #ids, 'WITHSCORES')[2]
+local ended = 0
+for _, task_id in ipairs(ids) do
+  local task = find(task_id)
+  if task and is_overdue(task) then
+    ended = ended + 1
+    miss_deadline(task, failures, tonumber(ARGV[6 + ended]))
+  elseif task and task.deadline_ms then
+    transition(task, {}) -- the entry is not where the record has it
+    task.deadline_ms = false
+  else
+    table.insert(stale.deadlines, task_id)
+  end
+end
+local ready = commit()
+return {ended, earliest and math.max(0, earliest - NOW) or false, ready, change_lines()}
