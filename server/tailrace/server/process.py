@@ -20,6 +20,7 @@ from tailrace.server.config import ServerConfig
 from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.coordinator.operators import Operators
 from tailrace.server.dispatch.dispatcher import Dispatcher
+from tailrace.server.dispatch.presence import Presence
 from tailrace.server.domain.ids import new_replica_id
 from tailrace.server.domain.limits import MAX_RECEIVED_MESSAGE_BYTES
 from tailrace.server.maintenance.due_promoter import due_promoter
@@ -117,10 +118,13 @@ class Server:
         self._calls = OpenCalls()
         max_payload_bytes = self._config.max_payload_bytes
         operators = Operators(self.store, self.store.partitions)
+        self.presence = Presence(operators, coordinator)
         looking = Looking(operators, coordinator, max_payload_bytes=max_payload_bytes)
         services = (
             TaskService(coordinator, self.waiting, looking, self._calls, max_payload_bytes=max_payload_bytes),
-            WorkerService(coordinator, self.dispatcher, self._calls, max_payload_bytes=max_payload_bytes),
+            WorkerService(
+                coordinator, self.dispatcher, self.presence, self._calls, max_payload_bytes=max_payload_bytes
+            ),
             AdminService(operators, max_queue_depth=coordinator.max_queue_depth),
         )
         self._grpc.add_generic_rpc_handlers(
@@ -146,6 +150,7 @@ class Server:
                 tasks.create_task(self._route_changes())
                 tasks.create_task(self.waiting.run())
                 tasks.create_task(self.dispatcher.run())
+                tasks.create_task(self.presence.run())
                 for partition in range(self.store.partitions):
                     for duty in duties:
                         tasks.create_task(keep_up(duty, partition))
@@ -157,6 +162,7 @@ class Server:
         async for change in self.store.changes():
             self.waiting.apply(change)
             self.dispatcher.apply(change)
+            self.presence.apply(change)
 
     async def _set_health(self, status: "health_pb2.HealthCheckResponse.ServingStatus.ValueType") -> None:
         for name in ("", *(service.full_name for service in SERVICES)):

@@ -21,6 +21,7 @@ from tailrace.server.api.work_inbox import WorkInbox
 from tailrace.server.api.work_outbox import WorkOutbox
 from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.dispatch.dispatcher import Dispatcher, give_back
+from tailrace.server.dispatch.presence import Presence
 from tailrace.server.dispatch.session import WorkerSession
 from tailrace.server.domain import limits
 from tailrace.server.domain.errors import ProtocolUnsupportedError, StoreUnavailableError
@@ -68,6 +69,7 @@ class WorkStream:
         dispatcher: Dispatcher,
         attempts: Attempts,
         streams: WorkStreams,
+        presence: Presence,
         draining: asyncio.Event,
         write: Write,
     ) -> None:
@@ -75,6 +77,7 @@ class WorkStream:
         self._dispatcher = dispatcher
         self._attempts = attempts
         self._streams = streams
+        self._presence = presence
         self._draining = draining
         self._write = write
         self._inbox = WorkInbox()
@@ -119,6 +122,7 @@ class WorkStream:
             if status.held or status.HasField("error"):
                 session.hold((status.task_id, status.lease_token))
         self._outbox.welcome(_welcome(session.session_id, statuses), session)
+        self._presence.enter(session, sdk=hello.worker.sdk)
         return session
 
     async def _hello(self) -> pb.Hello:
@@ -155,6 +159,7 @@ class WorkStream:
         finally:
             goodbye.cancel()
             self._dispatcher.leave(session)
+            self._presence.leave(session)
             self._streams.leave(session.session_id, self)
             unwritten = session.close_to_new()
             self._outbox.close()
@@ -223,6 +228,7 @@ class WorkStream:
 
     async def _act(self, session: WorkerSession, frames: Sequence[pb.WorkRequest]) -> None:
         """Act on frames that came in a burst: starts before ends, ends before releases."""
+        self._presence.heard_from(session)
         for frame in frames:
             _check_frame(frame)
             if frame.HasField("flow_control"):
@@ -263,6 +269,7 @@ class WorkStream:
 
     async def _drain(self, session: WorkerSession) -> None:
         self._is_worker_draining = True
+        self._presence.heard_from(session, is_draining=True)
         await give_back(self._coordinator, session.close_to_new())
 
 

@@ -13,6 +13,7 @@ from tailrace.server.api.violations import Violations, invalid
 from tailrace.server.api.work_stream import WorkStream, WorkStreams
 from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.dispatch.dispatcher import Dispatcher, give_back
+from tailrace.server.dispatch.presence import Presence
 from tailrace.server.dispatch.session import count_that_fits
 from tailrace.server.domain import limits
 from tailrace.server.domain.errors import LimitExceededError, TailraceError
@@ -26,10 +27,17 @@ class WorkerService(WorkerServiceServicer):
     """Parses, calls, renders."""
 
     def __init__(
-        self, coordinator: Coordinator, dispatcher: Dispatcher, calls: OpenCalls, *, max_payload_bytes: int
+        self,
+        coordinator: Coordinator,
+        dispatcher: Dispatcher,
+        presence: Presence,
+        calls: OpenCalls,
+        *,
+        max_payload_bytes: int,
     ) -> None:
         self._coordinator = coordinator
         self._dispatcher = dispatcher
+        self._presence = presence
         self._calls = calls
         self._max_payload_bytes = max_payload_bytes
         self._attempts = Attempts(coordinator, max_payload_bytes=max_payload_bytes)
@@ -42,6 +50,7 @@ class WorkerService(WorkerServiceServicer):
             dispatcher=self._dispatcher,
             attempts=self._attempts,
             streams=self._streams,
+            presence=self._presence,
             draining=self._calls.draining,
             write=context.write,
         )

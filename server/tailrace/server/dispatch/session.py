@@ -50,6 +50,16 @@ class WorkerSession:
         return max(0, self._max_outstanding - len(self._outstanding))
 
     @property
+    def outstanding_count(self) -> int:
+        """How many assignments were neither ended nor given back."""
+        return len(self._outstanding)
+
+    @property
+    def max_outstanding(self) -> int:
+        """The worker's latest wish."""
+        return self._max_outstanding
+
+    @property
     def holds_nothing(self) -> bool:
         """Whether every assignment was ended or given back."""
         return not self._outstanding
