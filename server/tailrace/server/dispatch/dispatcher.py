@@ -17,7 +17,7 @@ from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.domain.errors import TailraceError
 from tailrace.server.domain.lease import DELIVERY_LEASE_MS
 from tailrace.server.store.base import MAX_ITEMS
-from tailrace.server.store.changes import Change, EpochBreak, LeaseNews, TaskChanged
+from tailrace.server.store.changes import Change, EpochBreak, LeaseNews, QueueReady, TaskChanged
 from tailrace.server.store.values import Delivery, Release
 
 LOOK_AGAIN_S = 1.0
@@ -187,10 +187,10 @@ class Dispatcher:
             return
         if isinstance(change, LeaseNews):
             self._pass_on(change)
-            return
-        for pool in self._pools.values():
-            if isinstance(change, EpochBreak) or change.queue in pool.queues:
-                pool.wake(is_ready=True)
+        elif isinstance(change, EpochBreak | QueueReady):
+            for pool in self._pools.values():
+                if isinstance(change, EpochBreak) or change.queue in pool.queues:
+                    pool.wake(is_ready=True)
 
     def _pass_on(self, news: LeaseNews) -> None:
         """Tell whoever holds the lease, and draw again if that made room."""
