@@ -8,8 +8,8 @@ from urllib.parse import unquote, urlsplit
 from tailrace.server.store.base import Store
 from tailrace.server.store.sqlite.store import SqliteStore
 
-SUPPORTED = "sqlite:///file.db, sqlite:////absolute/file.db, redis:// and rediss:// URLs"
-REDIS_SCHEMES = frozenset({"redis", "rediss"})
+SUPPORTED = "sqlite:///file.db, sqlite:////absolute/file.db, redis:// and rediss:// URLs, also with +cluster"
+REDIS_SCHEMES = frozenset({"redis", "rediss", "redis+cluster", "rediss+cluster"})
 
 
 def store_for(url: str | None, *, replica_id: str) -> Store:

@@ -4,42 +4,59 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 
-from tailrace.server.store.changes import Change, EpochBreak
+from tailrace.server.store.changes import Change, DrainRequested, EpochBreak, StoreEmptied
 
 CAPACITY = 100_000
+_KEPT = (StoreEmptied, DrainRequested, asyncio.Event)
 
 
 class ChangeFeed:
     """A queue of changes with one reader. When it overflows, what it held becomes one EpochBreak.
+
+    What an EpochBreak does not imply is kept, as there is little of it.
 
     Not safe across threads: put from the event loop only.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
-        self._changes: deque[Change] = deque()
+        self._changes: deque[Change | asyncio.Event] = deque()
         self._arrived = asyncio.Event()
         self._is_closed = False
 
     def put(self, change: Change) -> None:
         """Add a change; never waits."""
         if len(self._changes) >= self._capacity:
+            kept = [item for item in self._changes if isinstance(item, _KEPT)]
             self._changes.clear()
-            self._changes.append(EpochBreak())
-        self._changes.append(change)
-        self._arrived.set()
+            self._changes += (*kept, EpochBreak())
+        self._append(change)
 
     def close(self) -> None:
         """End the iteration once what is in the feed has been read."""
         self._is_closed = True
         self._arrived.set()
 
+    async def read_up(self) -> None:
+        """Wait until the reader has dealt with all that is in the feed now."""
+        mark = asyncio.Event()
+        self._append(mark)
+        await mark.wait()
+
     async def changes(self) -> AsyncIterator[Change]:
         """Iterate until the feed is closed."""
         while True:
             while self._changes:
-                yield self._changes.popleft()
+                item = self._changes.popleft()
+                if isinstance(item, asyncio.Event):
+                    item.set()
+                else:
+                    yield item
             if self._is_closed:
                 return
             self._arrived.clear()
             await self._arrived.wait()
+
+    def _append(self, item: Change | asyncio.Event) -> None:
+        self._changes.append(item)
+        self._arrived.set()

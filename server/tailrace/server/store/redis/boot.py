@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import structlog
 
-from tailrace.server.store.redis.connection import RedisClient
+from tailrace.server.store.redis.connection import Client, RedisClient
 from tailrace.server.store.redis.errors import CallFailedError
 from tailrace.server.store.redis.keys import MAX_PARTITIONS, Keyspace
 
 OLDEST_VERSION = (6, 2)
 SCHEMA = 1
 DEFAULT_PARTITIONS = 1
+DEFAULT_CLUSTER_PARTITIONS = 32
 
 logger = structlog.get_logger(__name__)
 
@@ -34,19 +35,30 @@ class Deployment:
     """Names this data: another value means that Redis came back with other data."""
 
 
-async def check_server(client: RedisClient) -> Server:
-    """Make sure that this Redis keeps what it is given.
+async def check_servers(client: Client, *, is_cluster: bool) -> Server:
+    """Make sure that this Redis, each node of it that takes writes, keeps what it is given.
+
+    Returns:
+        What can be relied on: the oldest version, and what all nodes have.
 
     Raises:
         CallFailedError: It does not answer, or it must not be used.
     """
+    servers = [await _check_server(node, is_cluster=is_cluster) for node in await client.primaries()]
+    return Server(
+        version=min((server.version for server in servers), key=_version_number),
+        has_append_only_file=all(server.has_append_only_file for server in servers),
+    )
+
+
+async def _check_server(client: RedisClient, *, is_cluster: bool) -> Server:
     info = _parse_info(await client.call("INFO"))
     version = info.get("redis_version", "0")
-    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < OLDEST_VERSION:
+    if _version_number(version) < OLDEST_VERSION:
         raise _refusal(f"is version {version}; 6.2 or later is needed")
-    if info.get("cluster_enabled") == "1":
-        raise _refusal("is a node of a cluster, which this release cannot use yet")
-    if info.get("role") == "slave":
+    if info.get("cluster_enabled") == "1" and not is_cluster:
+        raise _refusal("is a node of a cluster: name it with redis+cluster://host:port, or rediss+cluster://")
+    if info.get("role") == "slave" and not is_cluster:
         raise _refusal("is a replica; name its primary")
     policy = info.get("maxmemory_policy", "noeviction")
     if info.get("maxmemory", "0") != "0" and policy != "noeviction":
@@ -58,13 +70,20 @@ async def check_server(client: RedisClient) -> Server:
     return server
 
 
-async def join_deployment(client: RedisClient, keyspace: Keyspace, partitions: int | None) -> Deployment:
+def _version_number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+
+
+async def join_deployment(
+    client: Client, keyspace: Keyspace, partitions: int | None, *, default_partitions: int = DEFAULT_PARTITIONS
+) -> Deployment:
     """Create the deployment, or join the one that is there.
 
     Args:
         client: How to reach Redis.
         keyspace: The names of the deployment.
-        partitions: How many there have to be; None takes what is there, and 1 for a new deployment.
+        partitions: How many there have to be; None takes what is there.
+        default_partitions: How many a new deployment has where nothing is asked for.
 
     Raises:
         CallFailedError: Redis does not answer, or its data has another number of partitions or another schema.
@@ -73,7 +92,7 @@ async def join_deployment(client: RedisClient, keyspace: Keyspace, partitions: i
     if "schema" not in meta:
         # Several servers may come at once: the first to write a field decides it for all. The schema goes last.
         fresh: dict[str, str | int] = {
-            "partitions": partitions or DEFAULT_PARTITIONS,
+            "partitions": partitions or default_partitions,
             "epoch": uuid.uuid4().hex,
             "schema": SCHEMA,
         }
@@ -88,6 +107,16 @@ async def join_deployment(client: RedisClient, keyspace: Keyspace, partitions: i
     return Deployment(partitions=found, epoch=meta["epoch"])
 
 
+async def read_epoch(client: Client, keyspace: Keyspace) -> str | None:
+    """Read which data is there now; None where there is none, or it is being set up.
+
+    Raises:
+        CallFailedError: Redis does not answer.
+    """
+    meta = await _read_meta(client, keyspace)
+    return meta.get("epoch") if "schema" in meta else None
+
+
 def checked_partitions(partitions: int | None) -> int | None:
     """Return the number if it can be had.
 
@@ -99,7 +128,7 @@ def checked_partitions(partitions: int | None) -> int | None:
     return partitions
 
 
-async def _read_meta(client: RedisClient, keyspace: Keyspace) -> Mapping[str, str]:
+async def _read_meta(client: Client, keyspace: Keyspace) -> Mapping[str, str]:
     pairs = await client.call("HGETALL", keyspace.meta)
     return {field.decode(): value.decode() for field, value in zip(pairs[::2], pairs[1::2], strict=True)}
 

@@ -24,6 +24,8 @@ UNSENT_PATIENCE_S = 0.5
 UNSENT_PAUSE_S = 0.05
 
 Argument: TypeAlias = str | bytes | int
+Address: TypeAlias = tuple[str, int]
+"""Host and port."""
 _URL_OPTION = re.compile(r"host|port|db|username|password|path|connection_class|ssl_\w+")
 
 
@@ -46,17 +48,55 @@ class RawConnection(Protocol):
         """Let go."""
 
 
+class Client(Protocol):
+    """How the store reaches Redis, be it one server or a cluster."""
+
+    @property
+    def address(self) -> str:
+        """Where Redis is, for people."""
+
+    async def call(self, *command: Argument) -> Any:
+        """Run one command, where the key is that it names.
+
+        Raises:
+            CallFailedError: No answer, or a refusal.
+            RedisError: Redis says that the command itself is wrong.
+        """
+
+    async def call_near(self, key: str, *command: Argument) -> Any:
+        """Run, as ``call`` does, a command that names no key on the server that has this one."""
+
+    async def primaries(self) -> "Sequence[RedisClient]":
+        """Find all servers that take writes.
+
+        Raises:
+            CallFailedError: No answer, or a refusal.
+        """
+
+    def new_connection(self) -> RawConnection:
+        """Make a connection for oneself, not yet connected; another call may lead to another server."""
+
+    async def close(self) -> None:
+        """Disconnect."""
+
+
 class RedisClient:
-    """Runs commands, each under a deadline, on a few connections.
+    """Runs commands, each under a deadline, on a few connections to one server.
 
     redis-py's own retries are off: it would send a command again of which it cannot know whether it was executed.
+
+    Args:
+        url: Where Redis is and who we are.
+        node: Another place, where the same credentials hold.
 
     Raises:
         ValueError: The URL is malformed.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, node: Address | None = None) -> None:
         self._settings = _connection_settings(url)
+        if node is not None:
+            self._settings |= dict(zip(("host", "port"), node, strict=True))
         self._connection_class: type[AbstractConnection] = self._settings.pop("connection_class", Connection)
         self._pool = BlockingConnectionPool(
             max_connections=MAX_CONNECTIONS,
@@ -77,14 +117,37 @@ class RedisClient:
         patience_ends = time.monotonic() + UNSENT_PATIENCE_S
         while True:
             try:
-                async with asyncio.timeout(CALL_DEADLINE_S):
-                    return await self._call_once(command)
-            except TimeoutError as error:
-                raise CallFailedError(NO_ANSWER, may_have_run=True) from error
+                return await self.attempt(command, CALL_DEADLINE_S)
             except CallFailedError as error:
                 if error.may_have_run or not error.is_passing or time.monotonic() > patience_ends:
                     raise
             await asyncio.sleep(UNSENT_PAUSE_S * random.uniform(0.5, 1.5))
+
+    async def call_near(self, key: str, *command: Argument) -> Any:
+        """Run a command that names no key."""
+        return await self.call(*command)
+
+    async def primaries(self) -> "Sequence[RedisClient]":
+        """Find all servers that take writes: this one."""
+        return (self,)
+
+    async def attempt(self, command: Sequence[Argument], deadline_s: float, *, is_asking: bool = False) -> Any:
+        """Run one command, once.
+
+        Args:
+            command: The command and its arguments.
+            deadline_s: How long it may take, finding a connection included.
+            is_asking: Ask a node of a cluster for what is on its way to it.
+
+        Raises:
+            CallFailedError: No answer, or a refusal.
+            RedisError: Redis says that the command itself is wrong, or belongs elsewhere.
+        """
+        try:
+            async with asyncio.timeout(deadline_s):
+                return await self._attempt(command, is_asking=is_asking)
+        except TimeoutError as error:
+            raise CallFailedError(NO_ANSWER, may_have_run=True) from error
 
     def new_connection(self) -> RawConnection:
         """Make a connection outside the pool, not yet connected."""
@@ -94,12 +157,15 @@ class RedisClient:
         """Disconnect."""
         await self._pool.aclose()
 
-    async def _call_once(self, command: Sequence[Argument]) -> Any:
+    async def _attempt(self, command: Sequence[Argument], *, is_asking: bool) -> Any:
         was_sent = False
         try:
             connection = cast("RawConnection", await self._pool.get_connection())  # type: ignore[no-untyped-call]
             try:
                 await connection.check_health()
+                if is_asking:
+                    await connection.send_command("ASKING", check_health=False)
+                    await connection.read_response()
                 was_sent = True
                 await connection.send_command(*command, check_health=False)
                 return await connection.read_response()

@@ -8,11 +8,21 @@ from typing import Any, TypeVar
 
 import structlog
 
-from tailrace.server.domain.errors import StoreUnavailableError
-from tailrace.server.store.changes import Change, EpochBreak, TaskChanged
+from tailrace.server.domain.errors import StoreFullError, StoreUnavailableError
+from tailrace.server.store.changes import Change, EpochBreak, StoreEmptied, TaskChanged
 from tailrace.server.store.feed import ChangeFeed
-from tailrace.server.store.redis.boot import Deployment, Server, check_servers, checked_partitions, join_deployment
-from tailrace.server.store.redis.connection import Argument, RedisClient
+from tailrace.server.store.redis.boot import (
+    DEFAULT_CLUSTER_PARTITIONS,
+    DEFAULT_PARTITIONS,
+    Deployment,
+    Server,
+    check_servers,
+    checked_partitions,
+    join_deployment,
+)
+from tailrace.server.store.redis.cluster import SCHEMES, ClusterClient
+from tailrace.server.store.redis.connection import Argument, Client, RedisClient
+from tailrace.server.store.redis.epoch_watch import EpochWatch
 from tailrace.server.store.redis.errors import CallFailedError
 from tailrace.server.store.redis.keys import Keyspace, PartitionKeys
 from tailrace.server.store.redis.notifications import Notifications
@@ -23,6 +33,8 @@ OPEN_PATIENCE_S = 10.0
 OPEN_PAUSE_S = 0.25
 CLOSE_DEADLINE_S = 6.0
 """A little more than one call can take."""
+EMPTIED_TOLD_S = 6.0
+"""How long an answer may be held back to make sure that it is not for want of all data."""
 _REPLICA_ID = re.compile(r"[A-Za-z0-9_-]{1,20}")
 
 T = TypeVar("T")
@@ -30,13 +42,13 @@ logger = structlog.get_logger(__name__)
 
 
 class RedisEngine:
-    """Reaches one Redis; any number of server processes may share it.
+    """Reaches one Redis, or a cluster; any number of server processes may share it.
 
     Args:
-        url: ``redis://``, ``rediss://`` or ``unix://``.
+        url: ``redis://``, ``rediss://`` or ``unix://``; ``redis+cluster://`` or ``rediss+cluster://`` for a cluster.
         replica_id: Names this process where tasks are told of; unique, at most 20 of ``A-Z a-z 0-9 _ -``.
         namespace: Keeps several deployments on one Redis apart.
-        partitions: How many there have to be; None takes what is there, and 1 where nothing is.
+        partitions: How many there have to be; None takes what is there, and where nothing is, 1 or, in a cluster, 32.
         clock: A Lua snippet with another ``now()``, for tests.
 
     Raises:
@@ -56,12 +68,25 @@ class RedisEngine:
             raise ValueError(f"replica id {replica_id!r} must be 1 to 20 of A-Z a-z 0-9 _ -")
         self._keyspace = Keyspace(namespace)
         self._wanted_partitions = checked_partitions(partitions)
-        self._client = RedisClient(url)
         self._feed = ChangeFeed()
+        self._is_cluster = url.partition(":")[0] in SCHEMES
+        # Where slots have another primary, registrations may be lost: whoever waits registers anew.
+        self._client: Client = (
+            ClusterClient(url, lambda: self._feed.put(EpochBreak())) if self._is_cluster else RedisClient(url)
+        )
         self._scripts = ScriptRunner(
             self._client, channel_prefix=self._keyspace.channel_prefix, replica_id=replica_id, clock=clock
         )
-        self._notifications = Notifications(self._client, self._keyspace, replica_id, self._feed.put)
+        self._epoch_watch = EpochWatch(
+            self._client,
+            self._keyspace,
+            on_emptied=lambda: self._feed.put(StoreEmptied()),
+            on_unusable=self._give_up,
+        )
+        self._notifications = Notifications(
+            self._client, self._keyspace, replica_id, self._feed.put, before_break=self._epoch_watch.check
+        )
+        self._gave_up = ""
         self._calls: set[asyncio.Task[Any]] = set()
         self._server: Server | None = None
         self._deployment: Deployment | None = None
@@ -74,7 +99,8 @@ class RedisEngine:
         if self._server is None or self._deployment is None:
             return f"Redis at {self._client.address}, not open"
         durability = "with" if self._server.has_append_only_file else "WITHOUT"
-        return f"Redis {self._server.version} at {self._client.address}, {durability} append-only file"
+        kind = "Redis Cluster" if self._is_cluster else "Redis"
+        return f"{kind} {self._server.version} at {self._client.address}, {durability} append-only file"
 
     @property
     def partitions(self) -> int:
@@ -93,7 +119,7 @@ class RedisEngine:
         """
         try:
             async with asyncio.timeout(OPEN_PATIENCE_S + CLOSE_DEADLINE_S):
-                await self._boot()
+                self._epoch_watch.start(await self._boot())
                 await self._notifications.start()
         except (CallFailedError, TimeoutError) as error:
             await self.close()
@@ -111,6 +137,7 @@ class RedisEngine:
         self._is_closed = True
         if self._calls:
             await asyncio.wait(self._calls, timeout=CLOSE_DEADLINE_S)
+        await self._epoch_watch.stop()
         await self._notifications.stop()
         self._feed.close()
         await self._client.close()
@@ -119,22 +146,45 @@ class RedisEngine:
         """Iterate over changes made by this process and, for registered tasks, by all others."""
         return self._feed.changes()
 
-    async def _boot(self) -> None:
+    async def _boot(self) -> Deployment:
         patience_ends = time.monotonic() + OPEN_PATIENCE_S
         while True:
             try:
-                self._server = await check_servers(self._client, is_cluster=False)
-                self._deployment = await join_deployment(self._client, self._keyspace, self._wanted_partitions)
-                await self._scripts.load()
-                count = self._deployment.partitions
-                self._partitions = [self._keyspace.partition(partition, count) for partition in range(count)]
+                return await self._join()
             except CallFailedError as error:
                 if not error.is_passing or time.monotonic() > patience_ends:
                     raise
                 logger.info("store_awaited", address=self._client.address, error=f"Redis {error}")
-            else:
-                return
             await asyncio.sleep(OPEN_PAUSE_S)
+
+    async def _join(self) -> Deployment:
+        default = DEFAULT_CLUSTER_PARTITIONS if self._is_cluster else DEFAULT_PARTITIONS
+        self._server = await check_servers(self._client, is_cluster=self._is_cluster)
+        self._deployment = await join_deployment(
+            self._client, self._keyspace, self._wanted_partitions, default_partitions=default
+        )
+        await self._scripts.load()
+        count = self._deployment.partitions
+        self._partitions = [self._keyspace.partition(partition, count) for partition in range(count)]
+        return self._deployment
+
+    def _give_up(self, why: str) -> None:
+        logger.error("store_unusable", address=self._client.address, error=f"Redis {why}")
+        self._gave_up = why
+
+    async def _tell_if_emptied(self) -> None:
+        """Before saying that a task does not exist: it may have existed until Redis lost it.
+
+        Back once whoever listens to the changes has heard of it.
+        """
+        try:
+            async with asyncio.timeout(EMPTIED_TOLD_S):
+                await self._epoch_watch.check()
+                await self._feed.read_up()
+        except TimeoutError:
+            logger.warning("emptiness_not_checked", address=self._client.address)
+        except CallFailedError as error:
+            raise StoreUnavailableError(f"the server's Redis {error}") from error
 
     async def _perform(
         self,
@@ -152,6 +202,8 @@ class RedisEngine:
         """
         if self._is_closed or not self._partitions:
             raise StoreUnavailableError("the store is not open")
+        if self._gave_up:
+            raise StoreUnavailableError(f"the server's Redis {self._gave_up}")
         call = asyncio.create_task(self._run(script, partition, script_arguments, parse, in_doubt))
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
@@ -170,6 +222,8 @@ class RedisEngine:
         except CallFailedError as error:
             if error.may_have_run:
                 self._tell(_doubts(in_doubt))
+            if error.is_full:
+                raise StoreFullError(f"the server's Redis {error}") from error
             raise StoreUnavailableError(f"the server's Redis {error}") from error
         except Exception:
             self._tell(_doubts(in_doubt))

@@ -30,7 +30,10 @@ _REFUSALS: tuple[tuple[type[RedisError], str], ...] = (
     (ClusterDownError, "says that its cluster is down"),
     (MasterDownError, "has lost its primary"),
 )
-_PASSING = {BusyLoadingError, ClusterDownError, MasterDownError}
+# A replica may be about to become, or an address to lead to, the primary.
+_PASSING = {BusyLoadingError, ClusterDownError, MasterDownError, ReadOnlyError}
+_NON_LOCAL_KEY = "non local key"
+"""In what Redis says when a script looks for a key that has moved to another node."""
 # Codes without a class of their own in redis-py. Redis 6.2 wraps what a script ran into, as "ERR ... -OOM ...".
 _REFUSAL_CODES = {
     "BUSY": "is busy with somebody's script",
@@ -39,6 +42,7 @@ _REFUSAL_CODES = {
     "OOM": "has reached its maxmemory and takes no writes",
     "READONLY": "is a read-only replica",
 }
+_PASSING_CODES = {"BUSY", "READONLY"}
 _CODE = re.compile(rf"(?:^|[ -])({'|'.join(_REFUSAL_CODES)})\b")
 
 
@@ -49,9 +53,11 @@ class CallFailedError(Exception):
     who asked.
     """
 
-    def __init__(self, message: str, *, may_have_run: bool, is_passing: bool = True) -> None:
+    def __init__(self, message: str, *, may_have_run: bool, is_passing: bool = True, is_full: bool = False) -> None:
         super().__init__(message)
         self.may_have_run = may_have_run
+        self.is_full = is_full
+        """Whether there was no memory left for it."""
         self.is_passing = is_passing
         """Whether a moment later it may work by itself; False where somebody has to do something."""
 
@@ -60,14 +66,22 @@ def call_failed(error: Exception, *, was_sent: bool) -> CallFailedError | None:
     """Describe why a call failed; None for an error that says that the store itself is wrong, such as WRONGTYPE."""
     for kind, what in _REFUSALS:
         if isinstance(error, kind):
-            return CallFailedError(what, may_have_run=False, is_passing=kind in _PASSING)
+            is_full = kind is OutOfMemoryError
+            return CallFailedError(what, may_have_run=False, is_passing=kind in _PASSING, is_full=is_full)
     if isinstance(error, ResponseError):
-        code = _CODE.search(str(error))
-        if code is None:
-            return None
-        return CallFailedError(_REFUSAL_CODES[code[1]], may_have_run=False, is_passing=code[1] == "BUSY")
+        return _response_failed(str(error))
     if isinstance(error, RedisTimeoutError | TimeoutError):
         return CallFailedError(NO_ANSWER, may_have_run=was_sent)
     if isinstance(error, RedisConnectionError | OSError):
         return CallFailedError("broke the connection" if was_sent else "cannot be reached", may_have_run=was_sent)
     return None
+
+
+def _response_failed(text: str) -> CallFailedError | None:
+    if _NON_LOCAL_KEY in text:
+        return CallFailedError("is moving this partition to another node", may_have_run=True)
+    code = _CODE.search(text)
+    if code is None:
+        return None
+    is_passing, is_full = code[1] in _PASSING_CODES, code[1] == "OOM"
+    return CallFailedError(_REFUSAL_CODES[code[1]], may_have_run=False, is_passing=is_passing, is_full=is_full)

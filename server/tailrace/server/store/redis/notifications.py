@@ -6,14 +6,14 @@ asked for a PONG after some silence, and every new subscription is announced as 
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 from redis.exceptions import RedisError
 
 from tailrace.server.store.changes import Change, EpochBreak, QueueReady
-from tailrace.server.store.redis.connection import RawConnection, RedisClient
-from tailrace.server.store.redis.errors import call_failed
+from tailrace.server.store.redis.connection import Client, RawConnection
+from tailrace.server.store.redis.errors import CallFailedError, call_failed
 from tailrace.server.store.redis.keys import Keyspace
 from tailrace.server.store.redis.replies import change_in
 
@@ -28,14 +28,24 @@ logger = structlog.get_logger(__name__)
 
 
 class Notifications:
-    """Keeps one subscription up and passes on what it brings."""
+    """Keeps one subscription up and passes on what it brings.
+
+    ``before_break`` is awaited between a new subscription and its EpochBreak.
+    """
 
     def __init__(
-        self, client: RedisClient, keyspace: Keyspace, replica_id: str, on_change: Callable[[Change], None]
+        self,
+        client: Client,
+        keyspace: Keyspace,
+        replica_id: str,
+        on_change: Callable[[Change], None],
+        *,
+        before_break: Callable[[], Awaitable[None]],
     ) -> None:
         self._client = client
         self._replica_id = replica_id
         self._on_change = on_change
+        self._before_break = before_break
         self._wake_channel = keyspace.wake_channel.encode()
         self._channels = (keyspace.replica_channel(replica_id), keyspace.broadcast_channel, keyspace.wake_channel)
         self._has_subscribed = asyncio.Event()
@@ -84,8 +94,15 @@ class Notifications:
                 else:
                     self._take(channel, payload)
         if self._has_subscribed.is_set():
-            self._on_change(EpochBreak())
+            await self._announce_break()
         self._has_subscribed.set()
+
+    async def _announce_break(self) -> None:
+        try:
+            await self._before_break()
+        except CallFailedError as error:
+            logger.warning("notifications_unchecked", address=self._client.address, error=f"Redis {error}")
+        self._on_change(EpochBreak())
 
     async def _listen(self, connection: RawConnection) -> None:
         """Pass on messages until the connection breaks."""

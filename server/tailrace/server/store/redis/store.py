@@ -52,12 +52,15 @@ class RedisStore(RedisOperatorCalls):
         self, partition: int, task_ids: Sequence[str], *, with_progress: bool = False
     ) -> list[TaskSnapshot | None]:
         """Read outcomes and have this process told of every later change."""
-        return await self._perform(
+        snapshots = await self._perform(
             "register_waits",
             partition,
             arguments.register_arguments(task_ids, with_progress=with_progress),
             parse=lambda reply: replies.parse_snapshots(task_ids, reply),
         )
+        if None in snapshots:
+            await self._tell_if_emptied()
+        return snapshots
 
     async def lease_tasks(self, partition: int, request: LeaseRequest) -> Leased:
         """Deliver ready tasks."""
