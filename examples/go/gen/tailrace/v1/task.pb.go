@@ -593,13 +593,13 @@ type TaskSpec struct {
 	// the worker declares for the task type decides
 	// (AttemptResult.default_retry_policy).
 	RetryPolicy *RetryPolicy `protobuf:"bytes,5,opt,name=retry_policy,json=retryPolicy,proto3" json:"retry_policy,omitempty"`
-	// Optional. Earliest start, as a point in time by the store's clock, at most
-	// 365 days away; one that has passed means at once. Set at most one of this
-	// and start_delay.
+	// Optional. Earliest start, as a point in time by the store's clock; one that
+	// has passed means at once. Set at most one of this and start_delay.
 	ScheduleTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=schedule_time,json=scheduleTime,proto3" json:"schedule_time,omitempty"`
 	// Optional. If no attempt has started by then, the task is revoked (kind
 	// TIMEOUT), in a paused queue too; one that is being delivered by then keeps
-	// its 10 seconds. Set at most one of this and start_within.
+	// its 10 seconds. Must be after schedule_time. Set at most one of this and
+	// start_within.
 	StartDeadline *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=start_deadline,json=startDeadline,proto3" json:"start_deadline,omitempty"`
 	// Optional. Longest one attempt may run, at least 1s, at most 30 days. The
 	// worker ends it then; 10s later the server does, heartbeats or not, and the
@@ -607,7 +607,8 @@ type TaskSpec struct {
 	ExecutionTimeout *durationpb.Duration `protobuf:"bytes,8,opt,name=execution_timeout,json=executionTimeout,proto3" json:"execution_timeout,omitempty"`
 	// Optional. Longest time from acceptance to a terminal state, at most 365
 	// days; then the task is FAILURE (kind TIMEOUT), whatever it does. A retry
-	// that would come later is not waited for.
+	// that would come later is not waited for. More than 0, and longer than
+	// start_delay.
 	TotalTimeout *durationpb.Duration `protobuf:"bytes,9,opt,name=total_timeout,json=totalTimeout,proto3" json:"total_timeout,omitempty"`
 	// Optional. Lease length, 2s to 12h, default 30s; a worker must heartbeat
 	// within it.

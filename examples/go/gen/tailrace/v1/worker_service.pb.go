@@ -468,7 +468,8 @@ type LeaseBeat struct {
 	// Received, not begun: extends the delivery only, starts nothing.
 	Waiting bool `protobuf:"varint,3,opt,name=waiting,proto3" json:"waiting,omitempty"`
 	// Optional. How far the task has come; replaces what was said before. At
-	// most twice a second is of use to anybody. Ignored with waiting.
+	// most twice a second is of use to anybody. Ignored with waiting. One that is
+	// over its limits is refused in LeaseStatus.error.
 	Progress      *Progress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -532,8 +533,8 @@ type LeaseStatus struct {
 	TaskId string `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
 	// As in the beat.
 	LeaseToken []byte `protobuf:"bytes,2,opt,name=lease_token,json=leaseToken,proto3" json:"lease_token,omitempty"`
-	// False: this worker no longer holds it. Stop, and send no result. Means
-	// nothing when error is set.
+	// False: this worker no longer holds it. Stop, and send no result. False with
+	// an error: it is not known.
 	Held bool `protobuf:"varint,3,opt,name=held,proto3" json:"held,omitempty"`
 	// When it runs out unless it is extended. Left out of a status that answers
 	// no beat.
@@ -544,7 +545,8 @@ type LeaseStatus struct {
 	RevokeRequested bool `protobuf:"varint,5,opt,name=revoke_requested,json=revokeRequested,proto3" json:"revoke_requested,omitempty"`
 	// Why, as whoever asked put it; may be empty.
 	RevokeReason string `protobuf:"bytes,6,opt,name=revoke_reason,json=revokeReason,proto3" json:"revoke_reason,omitempty"`
-	// Why the beat could not be judged; send it again.
+	// Why the beat could not be judged; send it again. Where held is set too, the
+	// beat counted, and only its progress was refused.
 	Error         *ItemError `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1218,8 +1220,9 @@ type FlowControl struct {
 	// Assignments not yet finished or released, those it never mentioned
 	// included. 0 stops new ones. At most 10,000.
 	MaxOutstandingTasks int32 `protobuf:"varint,1,opt,name=max_outstanding_tasks,json=maxOutstandingTasks,proto3" json:"max_outstanding_tasks,omitempty"`
-	// Sum of their input sizes (Payload.data). 0 means no limit. One task is
-	// always allowed.
+	// Sum of the sizes of their inputs, what surrounds Payload.data included. 0
+	// means no limit. One task is always allowed. What was brought along in
+	// held_leases counts as 0 bytes.
 	MaxOutstandingBytes int64 `protobuf:"varint,2,opt,name=max_outstanding_bytes,json=maxOutstandingBytes,proto3" json:"max_outstanding_bytes,omitempty"`
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache

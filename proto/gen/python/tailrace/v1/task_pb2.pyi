@@ -457,16 +457,16 @@ class TaskSpec(_message.Message):
 
     @_builtins.property
     def schedule_time(self) -> _timestamp_pb2.Timestamp:
-        """Optional. Earliest start, as a point in time by the store's clock, at most
-        365 days away; one that has passed means at once. Set at most one of this
-        and start_delay.
+        """Optional. Earliest start, as a point in time by the store's clock; one that
+        has passed means at once. Set at most one of this and start_delay.
         """
 
     @_builtins.property
     def start_deadline(self) -> _timestamp_pb2.Timestamp:
         """Optional. If no attempt has started by then, the task is revoked (kind
         TIMEOUT), in a paused queue too; one that is being delivered by then keeps
-        its 10 seconds. Set at most one of this and start_within.
+        its 10 seconds. Must be after schedule_time. Set at most one of this and
+        start_within.
         """
 
     @_builtins.property
@@ -480,7 +480,8 @@ class TaskSpec(_message.Message):
     def total_timeout(self) -> _duration_pb2.Duration:
         """Optional. Longest time from acceptance to a terminal state, at most 365
         days; then the task is FAILURE (kind TIMEOUT), whatever it does. A retry
-        that would come later is not waited for.
+        that would come later is not waited for. More than 0, and longer than
+        start_delay.
         """
 
     @_builtins.property

@@ -264,7 +264,8 @@ class LeaseBeat(_message.Message):
     @_builtins.property
     def progress(self) -> _task_pb2.Progress:
         """Optional. How far the task has come; replaces what was said before. At
-        most twice a second is of use to anybody. Ignored with waiting.
+        most twice a second is of use to anybody. Ignored with waiting. One that is
+        over its limits is refused in LeaseStatus.error.
         """
 
     def __init__(
@@ -300,8 +301,8 @@ class LeaseStatus(_message.Message):
     lease_token: _builtins.bytes
     """As in the beat."""
     held: _builtins.bool
-    """False: this worker no longer holds it. Stop, and send no result. Means
-    nothing when error is set.
+    """False: this worker no longer holds it. Stop, and send no result. False with
+    an error: it is not known.
     """
     revoke_requested: _builtins.bool
     """Somebody asked for the task to stop: interrupt it, and end the attempt with
@@ -318,7 +319,9 @@ class LeaseStatus(_message.Message):
 
     @_builtins.property
     def error(self) -> _task_pb2.ItemError:
-        """Why the beat could not be judged; send it again."""
+        """Why the beat could not be judged; send it again. Where held is set too, the
+        beat counted, and only its progress was refused.
+        """
 
     def __init__(
         self,
@@ -620,8 +623,9 @@ class FlowControl(_message.Message):
     included. 0 stops new ones. At most 10,000.
     """
     max_outstanding_bytes: _builtins.int
-    """Sum of their input sizes (Payload.data). 0 means no limit. One task is
-    always allowed.
+    """Sum of the sizes of their inputs, what surrounds Payload.data included. 0
+    means no limit. One task is always allowed. What was brought along in
+    held_leases counts as 0 bytes.
     """
     def __init__(
         self,
