@@ -36,15 +36,30 @@ class Records:
         self._pushes: dict[str, bool] = {}
         self._is_created: set[str] = set()
 
-    def load(self, task_ids: Iterable[str], *, with_requests: bool = False, with_outcomes: bool = True) -> None:
+    def load(
+        self,
+        task_ids: Iterable[str],
+        *,
+        with_requests: bool = False,
+        with_heads: bool = False,
+        with_outcomes: bool = True,
+    ) -> None:
         """Read records, those not read before.
 
-        Only with requests may the rule of a SUCCESS be applied to them, and only with outcomes any rule at all.
+        Only with requests may the rule of a SUCCESS be applied to them, and only with outcomes any rule at all. Heads
+        are the requests without their inputs.
         """
         missing = [task_id for task_id in dict.fromkeys(task_ids) if task_id not in self._rows]
         if not missing:
             return
-        for row in load_rows(self.connection, missing, with_requests=with_requests, with_outcomes=with_outcomes):
+        rows = load_rows(
+            self.connection,
+            missing,
+            with_requests=with_requests,
+            with_heads=with_heads,
+            with_outcomes=with_outcomes,
+        )
+        for row in rows:
             self._rows[row.record.task_id] = row
             if not row.record.is_expired(self.now_ms):
                 self._records[row.record.task_id] = row.record
@@ -70,8 +85,16 @@ class Records:
 
     def snapshot(self, record: TaskRecord) -> TaskSnapshot:
         """Cut a record down to what a waiting client is told."""
-        is_ready = record.place is Place.READY
-        return snapshot_of(record, is_queue_paused=is_ready and self.queues.is_paused(record.queue))
+        return snapshot_of(record, is_queue_paused=self.is_queue_paused(record))
+
+    def is_queue_paused(self, record: TaskRecord) -> bool:
+        """Tell whether what keeps a ready task from running is that its queue is paused."""
+        return record.place is Place.READY and self.queues.is_paused(record.queue)
+
+    def forget(self, task_id: str) -> int:
+        """Treat a loaded record as gone, and give the number of its row."""
+        del self._records[task_id]
+        return self._rows[task_id].seq
 
     def tell(self, record: TaskRecord, *, is_progress: bool = False) -> None:
         """Have listeners hear of a record: of one that did not change, too, when they may have missed that it did."""

@@ -26,21 +26,53 @@ class Row:
     record: TaskRecord
 
 
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How large a task is."""
+
+    head_bytes: int
+    request_bytes: int
+    outcome_bytes: int
+    has_outcome: int
+    """0 or 1."""
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is anything beside the head of the request."""
+        return bool(self.has_outcome) or self.request_bytes > self.head_bytes
+
+
 def load_rows(
-    connection: sqlite3.Connection, task_ids: Iterable[str], *, with_requests: bool, with_outcomes: bool
+    connection: sqlite3.Connection,
+    task_ids: Iterable[str],
+    *,
+    with_requests: bool,
+    with_heads: bool,
+    with_outcomes: bool,
 ) -> Iterator[Row]:
     """Read the records that exist, in any order.
 
     Without requests or outcomes, which may be large, those are empty and must not be relied on.
     """
-    values = {"outcomes": with_outcomes, "requests": with_requests, "task_ids": json.dumps(list(task_ids))}
+    values = {
+        "outcomes": with_outcomes,
+        "requests": with_requests,
+        "heads": with_heads,
+        "task_ids": json.dumps(list(task_ids)),
+    }
     return map(_row_of, connection.execute(statements.LOAD, values))
 
 
 def outcome_bytes(connection: sqlite3.Connection, task_ids: Iterable[str]) -> dict[str, int]:
     """Measure what tasks carry as result, failures and progress, those that carry something."""
     found = connection.execute(statements.OUTCOME_BYTES, (json.dumps(list(task_ids)),))
-    return {task_id: size_bytes for task_id, size_bytes in found if size_bytes}
+    return dict(found)
+
+
+def detail_sizes(connection: sqlite3.Connection, task_ids: Iterable[str]) -> dict[str, Sizes]:
+    """Measure tasks with all that they carry."""
+    found = connection.execute(statements.DETAIL_BYTES, (json.dumps(list(task_ids)),))
+    return {task_id: Sizes(*sizes) for task_id, *sizes in found}
 
 
 def _row_of(columns: tuple[Any, ...]) -> Row:

@@ -13,19 +13,33 @@ SELECT seq, task_id, queue, priority, fingerprint, head_bytes, lease_ms, result_
     ended_state, expire_ms, start_ms, worker_id,
     iif(:outcomes, result, NULL), iif(:outcomes, failure, NULL), iif(:outcomes, last_failure, NULL),
     iif(:outcomes, progress, NULL), revocation,
-    iif(:requests, (SELECT request FROM input WHERE input.seq = task.seq), x'')
+    CASE
+        WHEN :requests THEN (SELECT request FROM input WHERE input.seq = task.seq)
+        WHEN :heads THEN (SELECT substr(request, 1, head_bytes) FROM input WHERE input.seq = task.seq)
+        ELSE x''
+    END
 FROM task LEFT JOIN outcome USING (seq)
 WHERE task_id IN (SELECT value FROM json_each(:task_ids))
 """
-"""Whether to read ``outcomes`` (result, failures, progress), whether ``requests``; a JSON array of ``task_ids``."""
+"""Whether to read ``outcomes`` (result, failures, progress), ``requests``, or of those the ``heads``; a JSON array."""
 
 OUTCOME_BYTES: Final = """
 SELECT task_id, coalesce(length(result), 0) + coalesce(length(failure), 0) + coalesce(length(last_failure), 0)
     + coalesce(length(progress), 0)
 FROM task JOIN outcome USING (seq)
-WHERE task_id IN (SELECT value FROM json_each(?))
+WHERE task_id IN (SELECT value FROM json_each(?)) AND coalesce(result, failure, last_failure, progress) IS NOT NULL
 """
 """A JSON array of task ids. SQLite tells the length of a blob without reading it."""
+
+DETAIL_BYTES: Final = """
+SELECT task_id, head_bytes, length(request),
+    coalesce(length(result), 0) + coalesce(length(failure), 0) + coalesce(length(last_failure), 0)
+        + coalesce(length(progress), 0),
+    coalesce(result, failure, last_failure, progress) IS NOT NULL
+FROM task JOIN input USING (seq) LEFT JOIN outcome USING (seq)
+WHERE task_id IN (SELECT value FROM json_each(?))
+"""
+"""A JSON array of task ids."""
 
 INSERT_TASK: Final = """
 INSERT INTO task (
@@ -118,7 +132,91 @@ ON CONFLICT DO UPDATE SET
     schedule_count = schedule_count + excluded.schedule_count,
     lease_count = lease_count + excluded.lease_count
 """
+_STATS: Final = """
+SELECT name, is_paused, ready_count, schedule_count, lease_count, iif(ready_count, (
+    SELECT min((
+        SELECT create_ms FROM task INDEXED BY task_ready
+        WHERE task.partition = queue.partition AND task.queue = name AND priority = level.value AND place = 'ready'
+        ORDER BY position
+        LIMIT 1
+    )) FROM json_each('[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]') AS level
+), NULL) FROM queue
+"""
+LIST_QUEUES: Final = f"{_STATS.strip()} WHERE partition = ? AND name > ? ORDER BY name LIMIT ?"
+QUEUE_STATS: Final = f"{_STATS.strip()} WHERE partition = ? AND name = ?"
+PAUSE_QUEUE: Final = """
+INSERT INTO queue (partition, name, is_paused) VALUES (?, ?, ?)
+ON CONFLICT DO UPDATE SET is_paused = excluded.is_paused
+"""
+NEXT_QUEUES: Final = """
+SELECT name, ready_count, schedule_count, lease_count FROM queue WHERE partition = ? AND name > ? ORDER BY name LIMIT ?
+"""
+CORRECT_QUEUE: Final = """
+UPDATE queue SET ready_count = ?, schedule_count = ?, lease_count = ? WHERE partition = ? AND name = ?
+"""
+RECOUNT_READY: Final = """
+SELECT count(*) FROM (
+    SELECT 1 FROM task INDEXED BY task_ready WHERE partition = ? AND queue = ? AND place = 'ready' LIMIT ?
+)
+"""
+RECOUNT_SCHEDULE: Final = """
+SELECT count(*) FROM (
+    SELECT 1 FROM task INDEXED BY task_queue_schedule
+    WHERE partition = ? AND queue = ? AND place = 'schedule'
+    LIMIT ?
+)
+"""
+LEASED_QUEUES: Final = "SELECT queue FROM task INDEXED BY task_lease WHERE partition = ? AND place = 'lease' LIMIT ?"
+QUEUE_READY: Final = """
+SELECT task_id FROM task INDEXED BY task_ready
+WHERE partition = ? AND queue = ? AND place = 'ready'
+ORDER BY priority DESC, position
+LIMIT ?
+"""
+QUEUE_SCHEDULE: Final = """
+SELECT task_id FROM task INDEXED BY task_queue_schedule
+WHERE partition = ? AND queue = ? AND place = 'schedule'
+ORDER BY due_ms, task_id
+LIMIT ?
+"""
 READ_QUEUE: Final = "SELECT is_paused, ready_count + schedule_count FROM queue WHERE partition = ? AND name = ?"
+
+WALK_LEASES: Final = """
+SELECT task_id, lease_expire_ms, task_id FROM task INDEXED BY task_lease
+WHERE partition = ? AND place = 'lease' AND (lease_expire_ms, task_id) > (?, ?)
+ORDER BY lease_expire_ms, task_id
+LIMIT ?
+"""
+WALK_LEVEL: Final = """
+SELECT task_id, queue, priority, position FROM task INDEXED BY task_ready
+WHERE partition = ? AND place = 'ready' AND queue = ? AND priority = ? AND position > ?
+ORDER BY position
+LIMIT ?
+"""
+WALK_LOWER_LEVELS: Final = """
+SELECT task_id, queue, priority, position FROM task INDEXED BY task_ready
+WHERE partition = ? AND place = 'ready' AND queue = ? AND priority < ?
+ORDER BY priority DESC, position
+LIMIT ?
+"""
+WALK_LATER_QUEUES: Final = """
+SELECT task_id, queue, priority, position FROM task INDEXED BY task_ready
+WHERE partition = ? AND place = 'ready' AND queue > ?
+ORDER BY queue, priority DESC, position
+LIMIT ?
+"""
+WALK_SCHEDULE: Final = """
+SELECT task_id, due_ms, task_id FROM task INDEXED BY task_schedule
+WHERE partition = ? AND place = 'schedule' AND (due_ms, task_id) > (?, ?)
+ORDER BY due_ms, task_id
+LIMIT ?
+"""
+WALK_DONE: Final = """
+SELECT task_id, expire_ms, task_id FROM task INDEXED BY task_done
+WHERE partition = ? AND place = 'done' AND expire_ms > ? AND (expire_ms, task_id) < (?, ?)
+ORDER BY expire_ms DESC, task_id DESC
+LIMIT ?
+"""
 
 READ_REAP_GUARD: Final = "SELECT last_reap_ms, grace_until_ms FROM reap_guard WHERE partition = ?"
 WRITE_REAP_GUARD: Final = """

@@ -1,20 +1,15 @@
 """The embedded store: the rules of ``domain`` on rows of one SQLite file."""
 
-import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from tailrace.server.domain.deadline import DeadlineFailures
 from tailrace.server.domain.lease import AttemptEnd
 from tailrace.server.domain.task import Submission, TaskSnapshot
-from tailrace.server.store.changes import Change, EpochBreak, TaskChanged
-from tailrace.server.store.feed import ChangeFeed
+from tailrace.server.store.changes import Change
 from tailrace.server.store.sqlite import duties, operations
-from tailrace.server.store.sqlite.database import Database
-from tailrace.server.store.sqlite.records import Records
-from tailrace.server.store.sqlite.writer import Done, Writer
+from tailrace.server.store.sqlite.operator_calls import OperatorCalls
 from tailrace.server.store.values import (
     Beat,
     Leased,
@@ -27,26 +22,22 @@ from tailrace.server.store.values import (
     Tick,
 )
 
-Answer = TypeVar("Answer")
-
 
 def wall_clock_ms() -> int:
     """Tell the time of this machine."""
     return time.time_ns() // 1_000_000
 
 
-class SqliteStore:
+class SqliteStore(OperatorCalls):
     """A Store in one file, for one process at a time; every answer is on disk before it is given.
 
     Every change is made by this process, so ``changes`` tells them all and nothing has to be registered.
     """
 
     def __init__(self, path: Path, *, clock: Callable[[], int] = wall_clock_ms, partitions: int = 1) -> None:
+        super().__init__(path, clock=clock, partitions=partitions)
         self.path = path
-        self._clock = clock
         self._partitions = partitions
-        self._feed = ChangeFeed()
-        self._writer = Writer(lambda: Database(path, partitions=partitions), tell=self._feed.put)
 
     @property
     def description(self) -> str:
@@ -146,23 +137,3 @@ class SqliteStore:
     async def expire_done(self, partition: int, limit: int) -> Tick:
         """See Store."""
         return await self._run(partition, lambda records: duties.expire_done(records, limit))
-
-    async def _run(
-        self, partition: int, operation: Callable[[Records], Answer], *, in_doubt: Sequence[str] | None = ()
-    ) -> Answer:
-        """Apply an operation in the writer's thread.
-
-        ``in_doubt`` are the tasks that may have changed when the database fails; None when nobody can say which.
-        """
-
-        def work(connection: sqlite3.Connection) -> Done[Answer]:
-            records = Records(connection, partition, self._clock())
-            answer = operation(records)
-            records.write()
-            return Done(answer, records.changes)
-
-        return await self._writer.run(work, doubts=_doubts(in_doubt))
-
-
-def _doubts(task_ids: Sequence[str] | None) -> list[Change]:
-    return [EpochBreak()] if task_ids is None else [TaskChanged(task_id=task_id) for task_id in task_ids]
