@@ -15,13 +15,15 @@ from tailrace.server import Server, ServerConfig
 from tailrace.server.coordinator.failures import LEASE_EXPIRED
 from tailrace.server.store.base import Store
 from tailrace.v1 import task_pb2, task_service_pb2, worker_service_pb2
+from tailrace.v1.admin_service_pb2_grpc import AdminServiceStub
 from tailrace.v1.task_service_pb2_grpc import TaskServiceStub
 from tailrace.v1.worker_service_pb2_grpc import WorkerServiceStub
 from tests.store.harness import Harness
 from tests.wait import eventually_async
 
 if TYPE_CHECKING:
-    # These two exist for type checkers only.
+    # These exist for type checkers only.
+    from tailrace.v1.admin_service_pb2_grpc import AdminServiceAsyncStub
     from tailrace.v1.task_service_pb2_grpc import TaskServiceAsyncStub
     from tailrace.v1.worker_service_pb2_grpc import WorkerServiceAsyncStub
 
@@ -103,6 +105,7 @@ class Api:
         self.channel = channel
         self.tasks: TaskServiceAsyncStub = TaskServiceStub(channel)
         self.workers: WorkerServiceAsyncStub = WorkerServiceStub(channel)
+        self.admin: AdminServiceAsyncStub = AdminServiceStub(channel)
 
     async def submit(self, task_id: str = "task-1", **fields: Any) -> task_pb2.TaskResult:
         response = await self.tasks.Submit(a_request(task_id, **fields), timeout=CALL_S)
