@@ -1,13 +1,18 @@
 """What workers say, off the wire: who they are, leases, and how attempts ended."""
 
+import re
+from typing import Any
+
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from tailrace.server.api.parse_work import (
     UNKNOWN_TASK_TYPE_POLICY,
     check_worker,
     parse_attempt_result,
     parse_beat,
+    parse_progress,
     parse_release,
     parse_release_delay,
 )
@@ -87,6 +92,60 @@ def test_beat_and_release_are_read_whole() -> None:
 
     assert parse_beat(beat) == Beat(task_id="task-1", lease_token=TOKEN, is_waiting=True)
     assert parse_release(a_lease(), 5) == Release(task_id="task-1", lease_token=TOKEN, delay_ms=5)
+
+
+def test_beat_says_who_sent_it_and_how_far_it_has_come() -> None:
+    beat = worker_service_pb2.LeaseBeat(lease=a_lease())
+
+    assert parse_beat(beat, worker_id="w", progress=b"p") == Beat(
+        task_id="task-1", lease_token=TOKEN, worker_id="w", progress=b"p"
+    )
+
+
+def a_progress(**fields: Any) -> worker_service_pb2.LeaseBeat:
+    return worker_service_pb2.LeaseBeat(lease=a_lease(), progress=task_pb2.Progress(**fields))
+
+
+def kept_progress(beat: worker_service_pb2.LeaseBeat) -> bytes | None:
+    return parse_progress(beat, path="beats[7].progress", now_ms=1_800_000_000_123)
+
+
+def test_progress_is_kept_as_it_came_with_the_time_at_which_the_server_took_it() -> None:
+    beat = a_progress(current=3, total=7, message="on", details=a_payload(), update_time=Timestamp(seconds=2**33))
+
+    kept = task_pb2.Progress.FromString(kept_progress(beat) or b"")
+
+    taken_at = Timestamp(seconds=1_800_000_000, nanos=123_000_000)
+    assert kept == task_pb2.Progress(current=3, total=7, message="on", details=a_payload(), update_time=taken_at)
+
+
+def test_progress_of_nothing_yet_is_progress_and_none_is_none() -> None:
+    assert kept_progress(a_progress()) is not None
+    assert kept_progress(worker_service_pb2.LeaseBeat(lease=a_lease())) is None
+
+
+def test_progress_of_a_task_that_waits_is_ignored_whatever_it_is() -> None:
+    beat = a_progress(message="x" * 2 * KIB)
+    beat.waiting = True
+
+    assert kept_progress(beat) is None
+
+
+def test_progress_at_its_limits_is_taken() -> None:
+    assert kept_progress(a_progress(message="x" * KIB, details=a_payload(bytes(16 * KIB)))) is not None
+
+
+@pytest.mark.parametrize(
+    ("fields", "at_fault"),
+    [
+        ({"message": "x" * (KIB + 1)}, "beats[7].progress.message"),
+        ({"details": a_payload(bytes(16 * KIB + 1))}, "beats[7].progress.details.data"),
+        ({"details": task_pb2.Payload(data=b"1")}, "beats[7].progress.details.content_type"),
+    ],
+)
+def test_progress_beyond_its_limits_is_refused_by_field(fields: dict[str, Any], at_fault: str) -> None:
+    with pytest.raises((InvalidRequestError, LimitExceededError), match=re.escape(f"{at_fault}:")):
+        kept_progress(a_progress(**fields))
 
 
 @pytest.mark.parametrize("task_id", MALFORMED_IDS)

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from tailrace.v1 import task_pb2
 from tailrace.v1 import worker_service_pb2 as wire
 from tailrace.worker._leases import LeaseKey
 from tailrace.worker._session import Frame, WorkerSession
@@ -202,6 +203,19 @@ def test_status_that_could_not_be_judged_is_asked_for_again() -> None:
 
     talk.now = 0.5
     assert [beat_of(request) for request in talk.say()] == [[("task-1", False)]]
+
+
+def test_refused_progress_takes_nothing_from_what_a_status_says() -> None:
+    talk = Talk()
+    talk.run(1)
+    status = to_stop(1)
+    status.error.CopyFrom(task_pb2.ItemError(code=3, reason="LIMIT_EXCEEDED"))
+
+    heard = talk.session.receive(statuses(status), talk.now)
+
+    assert heard.revoked == [a_key(1)]
+    talk.now = 0.5
+    assert talk.say() == []
 
 
 def test_slot_of_an_abandoned_task_stays_taken_until_it_ends() -> None:

@@ -277,7 +277,7 @@ class WorkerSession:
     def _apply_statuses(self, statuses: Iterable[wire.LeaseStatus], heard: Heard, now: float) -> None:
         for status in statuses:
             key = LeaseKey.of(status)
-            if status.HasField("error"):
+            if status.HasField("error") and not status.held:
                 self._leases.beat_again(key, now)
             elif not status.held and key in self._leases:
                 heard.lost.extend(self._lose(key))

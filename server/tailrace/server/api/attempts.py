@@ -1,10 +1,12 @@
 """What workers say of their attempts, item by item, whichever way it came in: beats, results, releases."""
 
+import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from tailrace.server.api import render
-from tailrace.server.api.parse_work import parse_attempt_result, parse_beat, parse_release
+from tailrace.server.api.parse_work import parse_attempt_result, parse_beat, parse_progress, parse_release
 from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.domain import limits
 from tailrace.server.domain.errors import LeaseLostError, TailraceError
@@ -20,15 +22,30 @@ Outcome = TypeVar("Outcome")
 class Attempts:
     """Answers each item with what became of it; an item at fault fails none of the others."""
 
-    def __init__(self, coordinator: Coordinator, *, max_payload_bytes: int) -> None:
+    def __init__(
+        self, coordinator: Coordinator, *, max_payload_bytes: int, clock_s: Callable[[], float] = time.time
+    ) -> None:
         self._coordinator = coordinator
         self._max_payload_bytes = max_payload_bytes
+        self._clock_s = clock_s
+        """Tells people when progress was made; nothing is decided by it."""
 
-    async def beat(self, beats: Sequence[pb.LeaseBeat]) -> list[pb.LeaseStatus]:
-        """Extend leases and start attempts."""
-        parsed = [_parsed(parse_beat, beat) for beat in beats]
+    async def beat(self, beats: Sequence[pb.LeaseBeat], *, worker_id: str) -> list[pb.LeaseStatus]:
+        """Extend leases and start attempts. A beat whose progress is refused counts all the same."""
+        now_ms = int(self._clock_s() * 1_000)
+        progresses = [
+            _parsed(partial(parse_progress, path=f"beats[{index}].progress", now_ms=now_ms), beat)
+            for index, beat in enumerate(beats)
+        ]
+        parsed = [
+            _parsed(partial(parse_beat, worker_id=worker_id, progress=_taken(progress)), beat)
+            for beat, progress in zip(beats, progresses, strict=True)
+        ]
         outcomes = _merge(parsed, await self._coordinator.heartbeat(_valid(parsed)))
-        return [_lease_status(_echo(beat.lease), outcome) for beat, outcome in zip(beats, outcomes, strict=True)]
+        return [
+            _lease_status(_echo(beat.lease), outcome, progress)
+            for beat, outcome, progress in zip(beats, outcomes, progresses, strict=True)
+        ]
 
     async def end(self, results: Sequence[pb.AttemptResult]) -> list[pb.AttemptResultAck]:
         """End attempts."""
@@ -68,12 +85,20 @@ def _echo(lease: pb.LeaseRef) -> tuple[str, bytes]:
     return render.echo(lease.task_id), lease.lease_token[: limits.MAX_LEASE_TOKEN_BYTES]
 
 
-def _lease_status(ref: tuple[str, bytes], outcome: LeaseHeld | TailraceError) -> pb.LeaseStatus:
+def _taken(progress: bytes | TailraceError | None) -> bytes | None:
+    return None if isinstance(progress, TailraceError) else progress
+
+
+def _lease_status(
+    ref: tuple[str, bytes], outcome: LeaseHeld | TailraceError, progress: bytes | TailraceError | None
+) -> pb.LeaseStatus:
     status = pb.LeaseStatus(task_id=ref[0], lease_token=ref[1])
     if isinstance(outcome, LeaseHeld):
         status.held = True
         status.expire_time.CopyFrom(render.timestamp(outcome.expire_ms))
         render.fill_revocation(status, outcome.revocation)
+        if isinstance(progress, TailraceError):
+            status.error.CopyFrom(render.item_error(progress))
     elif not isinstance(outcome, LeaseLostError):
         status.error.CopyFrom(render.item_error(outcome))
     return status

@@ -55,14 +55,39 @@ def check_worker_id(violations: Violations, field: str, worker_id: str) -> None:
         violations.add(field, f"must be 1 to {limits.MAX_WORKER_ID_CHARS} printable ASCII characters")
 
 
-def parse_beat(beat: worker_service_pb2.LeaseBeat) -> Beat:
-    """Read a sign of life.
+def parse_beat(beat: worker_service_pb2.LeaseBeat, *, worker_id: str = "", progress: bytes | None = None) -> Beat:
+    """Read a sign of life; ``progress`` is what ``parse_progress`` made of its own.
 
     Raises:
         LeaseLostError: It names no possible lease.
     """
     _check_ref(beat.lease)
-    return Beat(task_id=beat.lease.task_id, lease_token=beat.lease.lease_token, is_waiting=beat.waiting)
+    return Beat(
+        task_id=beat.lease.task_id,
+        lease_token=beat.lease.lease_token,
+        is_waiting=beat.waiting,
+        worker_id=worker_id,
+        progress=progress,
+    )
+
+
+def parse_progress(beat: worker_service_pb2.LeaseBeat, *, path: str, now_ms: int) -> bytes | None:
+    """Read how far a task has come, as it is kept: with the time at which it was taken. None when nothing is said.
+
+    Raises:
+        InvalidRequestError: Fields are missing or malformed.
+        LimitExceededError: The details are too large.
+    """
+    if beat.waiting or not beat.HasField("progress"):
+        return None
+    progress = beat.progress
+    violations = Violations()
+    check_text(violations, f"{path}.message", progress.message, max_bytes=limits.MAX_PROGRESS_MESSAGE_BYTES)
+    if progress.HasField("details"):
+        check_payload(violations, f"{path}.details", progress.details, max_bytes=limits.MAX_PROGRESS_DETAILS_BYTES)
+    violations.raise_if_any()
+    progress.update_time.FromMilliseconds(now_ms)
+    return progress.SerializeToString()
 
 
 def parse_release(lease: worker_service_pb2.LeaseRef, delay_ms: int) -> Release:

@@ -36,7 +36,8 @@ def task_result(snapshot: TaskSnapshot, *, omit_results: bool = False) -> task_p
         update_time=timestamp(snapshot.update_ms),
     )
     if snapshot.state in {TaskState.PENDING, TaskState.RETRY}:
-        rendered.pending_reason = PENDING_REASONS[snapshot.place]
+        is_paused = snapshot.is_queue_paused and snapshot.place is Place.READY
+        rendered.pending_reason = task_pb2.PENDING_REASON_QUEUE_PAUSED if is_paused else PENDING_REASONS[snapshot.place]
     if snapshot.expire_ms is not None:
         rendered.expire_time.CopyFrom(timestamp(snapshot.expire_ms))
     if snapshot.result is not None and not omit_results:
@@ -45,6 +46,8 @@ def task_result(snapshot: TaskSnapshot, *, omit_results: bool = False) -> task_p
         _fill_failure(rendered.failure, snapshot.failure, omit_details=omit_results)
     if snapshot.last_failure is not None:
         _fill_failure(rendered.last_failure, snapshot.last_failure, omit_details=omit_results)
+    if snapshot.progress is not None:
+        rendered.progress.ParseFromString(snapshot.progress)
     return rendered
 
 
@@ -63,6 +66,8 @@ def assignment(delivery: Delivery, *, start_immediately: bool = False) -> worker
     )
     if delivery.last_failure is not None:
         rendered.last_failure.ParseFromString(delivery.last_failure)
+    if delivery.progress is not None:
+        rendered.last_progress.ParseFromString(delivery.progress)
     return rendered
 
 

@@ -109,10 +109,12 @@ class WorkStream:
     async def _greet(self) -> WorkerSession:
         """Take the hello, find out which leases the worker still holds, and say welcome."""
         hello = await self._hello()
-        statuses = await self._attempts.beat([pb.LeaseBeat(lease=ref, waiting=True) for ref in hello.held_leases])
+        worker_id = hello.worker.worker_id
+        held = [pb.LeaseBeat(lease=ref, waiting=True) for ref in hello.held_leases]
+        statuses = await self._attempts.beat(held, worker_id=worker_id)
         session = WorkerSession(
             session_id=self._streams.enter(hello.session_id, self),
-            worker_id=hello.worker.worker_id,
+            worker_id=worker_id,
             queues=tuple(hello.worker.queues),
             on_assigned=self._outbox.wake,
             on_news=lambda news: self._tell(session, news),
@@ -245,7 +247,7 @@ class WorkStream:
         self._dispatcher.made_room(session)
 
     async def _beat(self, session: WorkerSession, beats: Sequence[pb.LeaseBeat]) -> None:
-        statuses = await self._attempts.beat(beats)
+        statuses = await self._attempts.beat(beats, worker_id=session.worker_id)
         for status in statuses:
             if status.held or status.HasField("error"):
                 session.mention((status.task_id, status.lease_token))

@@ -78,7 +78,7 @@ class WorkerService(WorkerServiceServicer):
         violations.raise_if_any()
         check_count("beats", request.beats, limit=limits.MAX_BATCH_ITEMS)
         return pb.HeartbeatResponse(
-            leases=await self._attempts.beat(request.beats),
+            leases=await self._attempts.beat(request.beats, worker_id=request.worker_id),
             heartbeat_interval=render.duration_ms(limits.HEARTBEAT_INTERVAL_MS),
         )
 

@@ -55,7 +55,7 @@ class Coordinator:
         self._waits = [Batcher(partial(store.register_waits, p)) for p in partitions]
         watch = partial(store.register_waits, with_progress=True)
         self._progress_waits = [Batcher(partial(watch, p)) for p in partitions]
-        self._beats = [Batcher(partial(store.beat_leases, p)) for p in partitions]
+        self._beats = [Batcher(partial(store.beat_leases, p), size_of=_beat_bytes) for p in partitions]
         self._ends = [Batcher(partial(store.store_results, p), size_of=_end_bytes) for p in partitions]
         self._releases = [Batcher(partial(store.release_leases, p, failure=RELEASED_TOO_OFTEN)) for p in partitions]
         self._revocations = [Batcher(partial(store.revoke_tasks, p), size_of=_revocation_bytes) for p in partitions]
@@ -208,6 +208,10 @@ async def _run(batcher: Batcher[Item, Outcome], items: Sequence[Item]) -> list[O
 
 def _submission_bytes(submission: Submission) -> int:
     return len(submission.request)
+
+
+def _beat_bytes(beat: Beat) -> int:
+    return len(beat.progress or b"")
 
 
 def _end_bytes(end: AttemptEnd) -> int:
