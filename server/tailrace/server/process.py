@@ -23,13 +23,15 @@ from tailrace.server.dispatch.dispatcher import Dispatcher
 from tailrace.server.dispatch.presence import Presence
 from tailrace.server.domain.ids import new_replica_id
 from tailrace.server.domain.limits import MAX_RECEIVED_MESSAGE_BYTES
+from tailrace.server.maintenance.auditor import Auditor
+from tailrace.server.maintenance.deadline_keeper import deadline_keeper
 from tailrace.server.maintenance.due_promoter import due_promoter
 from tailrace.server.maintenance.duty import keep_up
 from tailrace.server.maintenance.expirer import expirer
 from tailrace.server.maintenance.lease_reaper import lease_reaper
 from tailrace.server.store.base import Store
 from tailrace.server.store.by_url import store_for
-from tailrace.server.waiting import Waiting
+from tailrace.server.waiting.waiting import Waiting
 from tailrace.v1 import admin_service_pb2, task_service_pb2, worker_service_pb2
 
 SERVICES = (
@@ -115,6 +117,7 @@ class Server:
     def _assemble(self, coordinator: Coordinator) -> None:
         self.waiting = Waiting(coordinator)
         self.dispatcher = Dispatcher(coordinator)
+        self.auditor = Auditor(self.store)
         self._calls = OpenCalls()
         max_payload_bytes = self._config.max_payload_bytes
         operators = Operators(self.store, self.store.partitions)
@@ -144,12 +147,14 @@ class Server:
             ) from None
 
     async def _run_background(self) -> None:
-        duties = (lease_reaper(self.store), due_promoter(self.store), expirer(self.store))
+        makers = (lease_reaper, due_promoter, deadline_keeper, expirer)
+        duties = [make(self.store) for make in makers]
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._route_changes())
                 tasks.create_task(self.waiting.run())
                 tasks.create_task(self.dispatcher.run())
+                tasks.create_task(self.auditor.run())
                 tasks.create_task(self.presence.run())
                 for partition in range(self.store.partitions):
                     for duty in duties:
