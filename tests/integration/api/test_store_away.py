@@ -8,7 +8,6 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tailrace.server import waiting as waiting_module
 from tailrace.server.dispatch import dispatcher as dispatcher_module
 from tailrace.server.domain.errors import StoreUnavailableError
 from tailrace.server.domain.lease import AttemptEnd
@@ -24,6 +23,7 @@ from tailrace.server.store.values import (
     Revocation,
     Submitted,
 )
+from tailrace.server.waiting import reading
 from tailrace.v1 import task_pb2
 from tailrace.v1 import worker_service_pb2 as pb
 from tailrace.v1.task_service_pb2 import (
@@ -49,17 +49,21 @@ class MovingStore(SqliteStore):
     is_away = False
     refusals = 0
 
-    async def submit_tasks(self, partition: int, submissions: Sequence[Submission]) -> list[Submitted]:
+    async def submit_tasks(
+        self, partition: int, submissions: Sequence[Submission], *, max_queue_depth: int | None = None
+    ) -> list[Submitted]:
         self._check()
-        return await super().submit_tasks(partition, submissions)
+        return await super().submit_tasks(partition, submissions, max_queue_depth=max_queue_depth)
 
     async def read_tasks(self, partition: int, task_ids: Sequence[str]) -> list[TaskSnapshot | None]:
         self._check()
         return await super().read_tasks(partition, task_ids)
 
-    async def register_waits(self, partition: int, task_ids: Sequence[str]) -> list[TaskSnapshot | None]:
+    async def register_waits(
+        self, partition: int, task_ids: Sequence[str], *, with_progress: bool = False
+    ) -> list[TaskSnapshot | None]:
         self._check()
-        return await super().register_waits(partition, task_ids)
+        return await super().register_waits(partition, task_ids, with_progress=with_progress)
 
     async def lease_tasks(self, partition: int, request: LeaseRequest) -> Leased:
         self._check()
@@ -95,7 +99,7 @@ def store(tmp_path: Path) -> MovingStore:
 @pytest.fixture
 async def api(store: MovingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
     """Run a server on that store; it looks again soon after a refusal."""
-    monkeypatch.setattr(waiting_module, "STORE_BACKOFF_S", SOON_S)
+    monkeypatch.setattr(reading, "STORE_BACKOFF_S", SOON_S)
     monkeypatch.setattr(dispatcher_module, "STORE_BACKOFF_S", SOON_S)
     async with serving(SqliteHarness(tmp_path / "unused.db", partitions=1), store) as api:
         yield api

@@ -12,7 +12,7 @@ from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.domain import limits
 from tailrace.server.domain.errors import InvalidRequestError, LimitExceededError
 from tailrace.server.store.sqlite.store import SqliteStore
-from tailrace.server.waiting import Waiting
+from tailrace.server.waiting.waiting import Waiting
 from tailrace.v1 import task_service_pb2 as pb
 from tests.store.builders import a_submission
 from tests.unit.server.messages import seconds
@@ -38,13 +38,14 @@ def fields_at_fault(request: pb.WaitForRequest) -> list[str]:
 def test_wait_is_read_whole() -> None:
     request = a_request("a", condition=pb.WAIT_CONDITION_ANY_DONE, timeout_s=1.5)
     request.targets.add(task_id="b", after_revision=7)
-    request.done_only = request.omit_results = True
+    request.done_only = request.include_progress = request.omit_results = True
 
     assert parse_wait(request) == Wait(
         targets={"a": None, "b": 7},
         condition=pb.WAIT_CONDITION_ANY_DONE,
         timeout_s=1.5,
         done_only=True,
+        include_progress=True,
         omit_results=True,
     )
 

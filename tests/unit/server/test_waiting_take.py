@@ -11,7 +11,7 @@ from tailrace.server.domain.errors import StoreUnavailableError, TailraceError
 from tailrace.server.domain.task import TaskSnapshot, TaskState
 from tailrace.server.store.changes import TaskChanged
 from tailrace.server.store.values import Beat
-from tailrace.server.waiting import Waiting
+from tailrace.server.waiting.waiting import Waiting
 from tests.store.builders import a_lease_request, a_submission, a_success
 from tests.store.sqlite_harness import SqliteHarness, open_sqlite
 

@@ -8,7 +8,8 @@ from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.domain.errors import StoreUnavailableError, TailraceError
 from tailrace.server.domain.task import TaskSnapshot
 from tailrace.server.store.values import Beat
-from tailrace.server.waiting import Subscription, Waiting
+from tailrace.server.waiting.subscription import Subscription
+from tailrace.server.waiting.waiting import Waiting
 from tests.store.builders import a_failure, a_lease_request, a_submission, a_success
 from tests.store.sqlite_harness import SqliteHarness
 
@@ -26,11 +27,13 @@ class WatchedCoordinator(Coordinator):
         self.let_go = asyncio.Event()
         self.let_go.set()
 
-    async def register_waits(self, task_ids: Sequence[str]) -> list[TaskSnapshot | TailraceError | None]:
+    async def register_waits(
+        self, task_ids: Sequence[str], *, with_progress: bool = False
+    ) -> list[TaskSnapshot | TailraceError | None]:
         self.registered.append(list(task_ids))
         if self.is_away:
             return [StoreUnavailableError("away")] * len(task_ids)
-        outcomes = await super().register_waits(task_ids)
+        outcomes = await super().register_waits(task_ids, with_progress=with_progress)
         self.answered.set()
         await self.let_go.wait()
         return outcomes

@@ -19,7 +19,7 @@ from tailrace.server.domain.errors import StoreUnavailableError, TailraceError, 
 from tailrace.server.domain.ids import new_task_id
 from tailrace.server.domain.task import Submission, TaskSnapshot
 from tailrace.server.store.values import Submitted
-from tailrace.server.waiting import Waiting
+from tailrace.server.waiting.waiting import Waiting
 from tailrace.v1 import task_service_pb2 as pb
 from tailrace.v1.task_service_pb2_grpc import TaskServiceServicer
 

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 import structlog
 
 from tailrace.server.api import render
-from tailrace.server.api.parse_fields import TASK_ID, check_count, check_name, span_ms
+from tailrace.server.api.parse_fields import check_count, span_ms
+from tailrace.server.api.parse_targets import parse_targets
 from tailrace.server.api.violations import Violations
 from tailrace.server.domain import limits
 from tailrace.server.domain.errors import StoreUnavailableError
-from tailrace.server.waiting import News, Subscription, Waiting
+from tailrace.server.waiting.news import News
+from tailrace.server.waiting.subscription import Subscription
+from tailrace.server.waiting.waiting import Waiting
 from tailrace.v1 import task_service_pb2 as pb
 
 Write = Callable[[bytes], Awaitable[None]]
@@ -39,6 +42,7 @@ class Wait:
     condition: "pb.WaitCondition.ValueType"
     timeout_s: float | None
     done_only: bool
+    include_progress: bool
     omit_results: bool
 
     def holds(self, subscription: Subscription) -> bool:
@@ -59,10 +63,7 @@ def parse_wait(request: pb.WaitForRequest) -> Wait:
     """
     check_count("targets", request.targets, limit=limits.MAX_WAIT_TARGETS, minimum=1)
     violations = Violations()
-    for index, target in enumerate(request.targets):
-        check_name(violations, f"targets[{index}].task_id", target.task_id, TASK_ID)
-        if target.after_revision < 0:
-            violations.add(f"targets[{index}].after_revision", "must not be negative")
+    targets = parse_targets(violations, "targets", request.targets)
     if request.condition not in pb.WaitCondition.values():
         violations.add("condition", "is unknown to this server")
     timeout_s = None
@@ -70,10 +71,11 @@ def parse_wait(request: pb.WaitForRequest) -> Wait:
         timeout_s = span_ms(violations, "wait_timeout", request.wait_timeout) / 1_000
     violations.raise_if_any()
     return Wait(
-        targets={target.task_id: target.after_revision or None for target in request.targets},
+        targets=targets,
         condition=request.condition,
         timeout_s=timeout_s,
         done_only=request.done_only,
+        include_progress=request.include_progress,
         omit_results=request.omit_results,
     )
 
@@ -94,7 +96,9 @@ class WaitStream:
 
         A caller that reads nothing for too long, or is not there any more, is left without an end reason.
         """
-        subscription = self._waiting.subscribe(self._wait.targets, done_only=self._wait.done_only)
+        subscription = self._waiting.subscribe(
+            self._wait.targets, done_only=self._wait.done_only, include_progress=self._wait.include_progress
+        )
         drained = asyncio.create_task(self._draining.wait())
         drained.add_done_callback(lambda _: subscription.wake())
         try:

@@ -1,0 +1,1 @@
+"""Who waits for which task, and telling them."""
