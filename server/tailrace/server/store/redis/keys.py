@@ -12,7 +12,8 @@ With ``T`` for ``tr:<namespace>:{<tag>}:``, the prefix of one partition:
 ``T g:<id>``          STRING  the latest progress, while the task goes on
 ``T q:<queue>:<l>``   LIST    ids that are ready, one list for each level of priority
 ``T qm:<queue>``      HASH    ``mask`` of the levels that are not empty; ``ready``, ``schedule``, ``lease`` counts;
-                              ``paused``: 1
+                              ``paused``: 1; ``h<l>``: how many entries left the head of a level's list, less
+                              those that came to it: what an entry's index and this make in all stays as it is
 ``T queues``          ZSET    names of queues that had a task or were paused, all with score 0
 ``T left``            HASH    entries of ready lists that their tasks left behind: ``<queue>:<l> <id>`` -> how many
 ``T lease``           ZSET    id -> when its lease ends
@@ -67,10 +68,15 @@ class Keyspace:
         self.meta = f"tr:{namespace}:meta"
         self.broadcast_channel = f"{self.channel_prefix}n:*"
         self.wake_channel = f"{self.channel_prefix}w"
+        self.replicas = f"{self.channel_prefix}replicas"
 
     def replica_channel(self, replica_id: str) -> str:
         """Name the channel on which one server process is told of changes."""
         return f"{self.channel_prefix}n:{replica_id}"
+
+    def workers_of(self, replica_id: str) -> str:
+        """Name what one server process says of the workers that are connected to it."""
+        return f"{self.channel_prefix}workers:{replica_id}"
 
     def partition(self, partition: int, partitions: int) -> PartitionKeys:
         """Name the fixed keys of the ``partition``-th of ``partitions``."""

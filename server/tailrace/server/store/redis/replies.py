@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from tailrace.server.domain.lease import AttemptEnd, lease_token
 from tailrace.server.domain.task import Place, Submission, TaskSnapshot, TaskState, accept, snapshot_of
-from tailrace.server.store.changes import Change, LeaseNews, QueueReady, TaskChanged
+from tailrace.server.store.changes import Change, DrainRequested, LeaseNews, QueueReady, TaskChanged
 from tailrace.server.store.values import Delivery, Leased, LeaseHeld, LeaseRequest, ResultStored, Submitted, Tick
 
 T = TypeVar("T")
@@ -18,6 +18,7 @@ _PLACES = {place.encode(): place for place in Place}
 _NONE = b"-"
 _PAUSED = b"paused"
 _LEASE = b"! "
+_DRAIN = b"? drain "
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,19 @@ class Reply(Generic[T]):
     changes: Sequence[Change] = ()
 
 
-def change_in(line: bytes) -> TaskChanged | LeaseNews:
-    """Parse a line in which scripts and notifications speak of a task's new revision, or of a lease.
+def drain_line(worker_id: str) -> str:
+    """Write the line in which all processes are told of a DrainRequested."""
+    return f"{_DRAIN.decode()}{worker_id}"
+
+
+def change_in(line: bytes) -> TaskChanged | LeaseNews | DrainRequested:
+    """Parse a line in which scripts and notifications speak of a task's new revision, a lease, or a worker to drain.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: It is none of these.
     """
+    if line.startswith(_DRAIN):
+        return DrainRequested(line.removeprefix(_DRAIN).decode())
     if not line.startswith(_LEASE):
         task_id, _, what = line.split(b" ")
         return TaskChanged(task_id=task_id.decode(), is_done=what == b"1", is_progress=what == b"p")
@@ -49,14 +57,14 @@ def change_in(line: bytes) -> TaskChanged | LeaseNews:
 def parse_submitted(submissions: Sequence[Submission], reply: Any) -> Reply[list[Submitted]]:
     """From ``submit_tasks``."""
     now_ms, outcomes, ready = reply
-    submitted, changes = [], _ready(ready)
+    submitted, changes = [], queues_ready(ready)
     for submission, line in zip(submissions, outcomes, strict=True):
         outcome, *words = line.split(b" ")
         if outcome in {b"created", b"full"}:
             record = accept(submission, now_ms=now_ms)
             snapshot = snapshot_of(record, is_queue_paused=words == [_PAUSED])
         else:
-            snapshot = _snapshot(submission.task_id, words)
+            snapshot = snapshot_in(submission.task_id, words)
         is_created = outcome == b"created"
         submitted.append(
             Submitted(
@@ -80,7 +88,7 @@ def parse_snapshots(task_ids: Sequence[str], reply: Any) -> Reply[list[TaskSnaps
 def parse_leased(request: LeaseRequest, reply: Any) -> Reply[Leased]:
     """From ``lease_tasks``."""
     items, is_drained, is_blocked, changed = reply
-    deliveries, changes = [], _changed(changed)
+    deliveries, changes = [], changes_in(changed)
     parts = zip(request.nonces, items[::4], items[1::4], items[2::4], items[3::4], strict=False)
     for nonce, line, payload, last_failure, progress in parts:
         task_id, *numbers = line.split(b" ")
@@ -111,21 +119,21 @@ def parse_beats(reply: Any) -> Reply[list[LeaseHeld | None]]:
         None if expire_ms is None else LeaseHeld(expire_ms=expire_ms, revocation=revocation)
         for expire_ms, revocation in zip(leases[::2], leases[1::2], strict=True)
     ]
-    return Reply(held, _changed(changed))
+    return Reply(held, changes_in(changed))
 
 
 def parse_revoked(task_ids: Sequence[str], reply: Any) -> Reply[list[TaskSnapshot | None]]:
     """From ``revoke_tasks``."""
     outcomes, changed = reply
     items = zip(task_ids, outcomes, strict=True)
-    return Reply([line and _snapshot(task_id, line.split(b" ")) for task_id, line in items], _changed(changed))
+    return Reply([line and snapshot_in(task_id, line.split(b" ")) for task_id, line in items], changes_in(changed))
 
 
 def parse_results(ends: Sequence[AttemptEnd], reply: Any) -> Reply[list[ResultStored | None]]:
     """From ``store_results``. The new outcomes are put together from what was sent: nobody has to read them."""
     outcomes, ready = reply
     stored: list[ResultStored | None] = []
-    changes = _ready(ready)
+    changes = queues_ready(ready)
     for end, line in zip(ends, outcomes, strict=True):
         if line is None:
             stored.append(None)
@@ -141,20 +149,22 @@ def parse_results(ends: Sequence[AttemptEnd], reply: Any) -> Reply[list[ResultSt
 def parse_released(reply: Any) -> Reply[list[bool]]:
     """From ``release_leases``."""
     releases, ready, changed = reply
-    return Reply([release == 1 for release in releases], [*_ready(ready), *_changed(changed)])
+    return Reply([release == 1 for release in releases], [*queues_ready(ready), *changes_in(changed)])
 
 
 def parse_tick(reply: Any) -> Reply[Tick]:
     """From the scripts of maintenance, which leave out at the end what they never bring."""
     count, next_due_ms, ready, changed = [*reply, [], []][:4]
-    return Reply(Tick(count=count, next_due_ms=next_due_ms), [*_ready(ready), *_changed(changed)])
+    return Reply(Tick(count=count, next_due_ms=next_due_ms), [*queues_ready(ready), *changes_in(changed)])
 
 
-def _ready(queues: Iterable[bytes]) -> list[Change]:
+def queues_ready(queues: Iterable[bytes]) -> list[Change]:
+    """Tell that queues have tasks for workers again."""
     return [QueueReady(queue.decode()) for queue in queues]
 
 
-def _changed(lines: Iterable[bytes]) -> list[Change]:
+def changes_in(lines: Iterable[bytes]) -> list[Change]:
+    """Parse many lines; see ``change_in``."""
     return [change_in(line) for line in lines]
 
 
@@ -163,11 +173,11 @@ def _read(
 ) -> TaskSnapshot:
     if isinstance(payload, int) or isinstance(progress, int):
         # 1 stands for a payload that is there, in an answer that had no room for it.
-        return replace(_snapshot(task_id, words), is_whole=False)
-    return _snapshot(task_id, words, payload, progress)
+        return replace(snapshot_in(task_id, words), is_whole=False)
+    return snapshot_in(task_id, words, payload, progress)
 
 
-def _snapshot(
+def snapshot_in(
     task_id: str, words: Sequence[bytes], payload: bytes | None = None, progress: bytes | None = None
 ) -> TaskSnapshot:
     """Put an outcome together: the words of ``outcome_line`` and the payloads that go with the state."""
@@ -194,7 +204,7 @@ def _ended(end: AttemptEnd, words: Sequence[bytes]) -> TaskSnapshot:
     is_kept, *line = words
     is_success = end.state is TaskState.SUCCESS
     result = end.result if is_kept == b"1" else None
-    return _snapshot(end.task_id, line, result if is_success else end.failure)
+    return snapshot_in(end.task_id, line, result if is_success else end.failure)
 
 
 def _started(delivery: Delivery, *, revision: int) -> TaskChanged:

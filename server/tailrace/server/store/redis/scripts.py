@@ -24,6 +24,13 @@ SCRIPT_NAMES = (
     "end_overdue",
     "promote_due",
     "expire_done",
+    "read_details",
+    "list_tasks",
+    "delete_tasks",
+    "list_queues",
+    "pause_queue",
+    "purge_queue",
+    "audit_tasks",
 )
 _SHARED = (
     "_record",
@@ -40,6 +47,13 @@ _SHARED = (
     "_deadlines",
     "_waiting",
 )
+_SHARED_BY_SOME = {
+    "read_details": ("_details",),
+    "list_tasks": ("_details", "_walking"),
+    "list_queues": ("_stats",),
+    "pause_queue": ("_stats",),
+    "purge_queue": ("_walking",),
+}
 
 LOADS = 2
 """How often a script is loaded for one call: what was loaded may be on a server that is just being replaced."""
@@ -60,11 +74,12 @@ def lua_text(name: str) -> str:
 
 
 def assemble(name: str, clock: str | None = None) -> Script:
-    """Put a script together: the clock, what all scripts share, the script's own text.
+    """Put a script together: the clock, what all scripts share, what it shares with some, its own text.
 
     ``clock`` replaces ``_clock.lua``; it has to define ``now()``.
     """
-    parts = [clock or lua_text("_clock"), *(lua_text(shared) for shared in _SHARED), lua_text(name)]
+    shared = (*_SHARED, *_SHARED_BY_SOME.get(name, ()))
+    parts = [clock or lua_text("_clock"), *map(lua_text, shared), lua_text(name)]
     text = "\n".join(parts)
     return Script(text=text, sha=hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 

@@ -26,6 +26,7 @@ local function leave_indexes()
   for _, pop in ipairs(pops) do
     local list = list_key(pop.queue, pop.level)
     if pop.count > 0 then call('LPOP', list, pop.count) end
+    add_taken(pop.queue, pop.level, pop.count)
     if call('LLEN', list) == 0 then
       masks[pop.queue] = bit.band(masks[pop.queue], bit.bnot(bit.lshift(1, pop.level)))
     end
@@ -51,7 +52,10 @@ local function enter_indexes()
     masks[task.queue] = bit.bor(masks[task.queue], bit.lshift(1, task.priority))
     if not task.to_head then append(tails, list_key(task.queue, task.priority), task.id) end
     local last = pushes[#pushes + 1 - i] -- heads go in backwards, so that the first of them ends foremost
-    if last.to_head then append(heads, list_key(last.queue, last.priority), last.id) end
+    if last.to_head then
+      append(heads, list_key(last.queue, last.priority), last.id)
+      add_taken(last.queue, last.priority, -1)
+    end
   end
   for list, ids in pairs(heads) do send('LPUSH', list, ids) end
   for list, ids in pairs(tails) do send('RPUSH', list, ids) end

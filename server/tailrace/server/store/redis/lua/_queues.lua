@@ -35,12 +35,27 @@ local function depth_of(queue)
   return ready_before[queue] + schedule_before[queue] + counted(queue, 'ready') + counted(queue, 'schedule')
 end
 
+-- How many entries left the head of a ready list, less those that came to it: an entry's position, its index and this,
+-- stays what it is while others come and go.
+local taken_by = {} -- queue -> field -> by how much more or fewer
+local function taken_of(queue, level) return tonumber(call('HGET', queue_key(queue), 'h' .. level)) or 0 end
+
+local function add_taken(queue, level, by)
+  taken_by[queue] = taken_by[queue] or {}
+  taken_by[queue]['h' .. level] = (taken_by[queue]['h' .. level] or 0) + by
+end
+
 local function write_queues()
   for queue, by_place in pairs(counts) do
     if not is_known[queue] then call('ZADD', KEYS[6], 0, queue) end
     for _, place in ipairs({'ready', 'schedule', 'lease'}) do
       local by = by_place[place] or 0
       if by ~= 0 then call('HINCRBY', queue_key(queue), place, by) end
+    end
+  end
+  for queue, by_field in pairs(taken_by) do
+    for field, by in pairs(by_field) do
+      if by ~= 0 then call('HINCRBY', queue_key(queue), field, by) end
     end
   end
   for queue, mask in pairs(masks) do

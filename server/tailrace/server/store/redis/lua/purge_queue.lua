@@ -1,0 +1,51 @@
+-- Revoke tasks of a queue that are ready, then those on the schedule.
+-- KEYS, ARGV 1 to 3: see _prelude.lua. Then: the queue, limit of entries looked at, the failure that they end with
+--   (bytes), and where to go on: "ready", or what an earlier call answered: "schedule <ms> <id>" of the entry that was
+--   looked at last.
+-- Returns {number of tasks, how many are still ready or on the schedule, where to go on or "", changes}.
+local queue, limit, failure = ARGV[4], tonumber(ARGV[5]), ARGV[6]
+local purged, looked_at = 0, 0
+
+local function purge(task)
+  purged = purged + 1
+  finish(task, 'REVOKED', failure)
+end
+
+local function purge_level(level)
+  local ids = call('LRANGE', list_key(queue, level), 0, limit - looked_at - 1)
+  for _, task_id in ipairs(ids) do
+    local task = not was_left(task_id, queue, level) and find(task_id)
+    if task and task.place == 'ready' and task.queue == queue and task.priority == level then
+      task.is_drawn = true
+      purge(task)
+    end
+  end
+  pops[#pops + 1] = {queue = queue, level = level, count = #ids}
+  looked_at = looked_at + #ids
+end
+
+local function purge_schedule(score, last_id)
+  local first = score and rank_behind(KEYS[2], false, tonumber(score), last_id) or 0
+  local room = limit - looked_at
+  local entries = call('ZRANGE', KEYS[2], first, first + room - 1, 'WITHSCORES')
+  for i = 1, #entries, 2 do
+    local task = find(entries[i])
+    if not task or task.place ~= 'schedule' then
+      table.insert(stale.schedule, entries[i])
+    elseif task.queue == queue then
+      purge(task)
+    end
+  end
+  local is_end = #entries < 2 * room or counted(queue, 'schedule') + schedule_before[queue] <= 0
+  return is_end and '' or 'schedule ' .. entries[#entries] .. ' ' .. entries[#entries - 1]
+end
+
+local mask, cursor = mask_of(queue), ARGV[7]
+if cursor == 'ready' then
+  for level = 9, 0, -1 do
+    if looked_at < limit and bit.band(mask, bit.lshift(1, level)) ~= 0 then purge_level(level) end
+  end
+end
+if looked_at < limit then cursor = purge_schedule(string.match(cursor, '^schedule (%d+) (.+)$')) end
+commit()
+return {purged, depth_of(queue), cursor, change_lines()}
