@@ -11,11 +11,12 @@ from tailrace.server.domain.retry import RetryPolicy
 from tailrace.server.domain.task import Submission, TaskState
 from tailrace.server.store.redis.keys import SLOTS
 from tailrace.server.store.values import Beat, Release, Revocation
-from tests.store.builders import LOST, STOP, a_failure, a_lease_request, a_submission, a_success
+from tests.store.builders import LOST, MISSED, STOP, a_failure, a_lease_request, a_submission, a_success
 from tests.store.redis_harness import RedisHarness, open_redis
 
 LONGEST_ID = "i" * 128
 LONGEST_QUEUE = "q" * 64
+LONGEST_WORKER_ID = "w" * 64 + "x" * 64
 EVERY_BYTE = bytes(range(256)) * 3
 POLICY = RetryPolicy(
     max_attempts=1_000_000,
@@ -39,6 +40,9 @@ def the_largest_submission() -> Submission:
         result_ttl_ms=2_592_000_000,
         retry_policy=POLICY,
         max_lost_leases=1000,
+        start_deadline_ms=9_999_999_999_999,
+        execution_timeout_ms=2_592_000_000,
+        total_timeout_ms=31_536_000_000,
     )
 
 
@@ -54,10 +58,11 @@ async def live_through_everything(harness: RedisHarness, submission: Submission,
     await store.submit_tasks(partition, [submission])
     for replica in ("replica-aaaaaaaaaaaa", "replica-bbbbbbbbbbbb", "replica-cccccccccccc"):
         other = await harness.another_store(replica)
-        await other.register_waits(partition, [task_id])
+        await other.register_waits(partition, [task_id], with_progress=True)
     await store.release_leases(partition, [Release(task_id=task_id, lease_token=await lease())], LOST)
     token = await lease()
-    await store.beat_leases(partition, [Beat(task_id=task_id, lease_token=token)])
+    beat = Beat(task_id=task_id, lease_token=token, worker_id=LONGEST_WORKER_ID, progress=EVERY_BYTE)
+    await store.beat_leases(partition, [beat])
     await store.store_results(partition, [a_failure(task_id, token, next_retry_delay_ms=5)])
     await harness.advance(5)
     await store.promote_due(partition, 10)
@@ -74,6 +79,8 @@ async def test_the_longest_record_that_can_be_stays_a_listpack(redis_url: str) -
 
         assert await harness.admin.object("encoding", key) == b"listpack"
         assert fields.keys() >= {b"w", b"q", b"k", b"ek", b"es", b"pa", b"pi", b"px", b"pm", b"pn", b"T", b"L", b"m"}
+        assert fields.keys() >= {b"sd", b"td", b"xt", b"st", b"wp", b"g"}
+        assert (fields[b"wk"], fields[b"ww"]) == (LONGEST_WORKER_ID[:64].encode(), LONGEST_WORKER_ID[64:].encode())
         assert max(len(value) for value in fields.values()) <= 64
 
 
@@ -91,7 +98,8 @@ async def test_every_key_of_a_task_lives_in_the_slot_of_its_partition(redis_url:
         for partition in range(4):
             task_id = next(name for name in map(str, range(100)) if partition_of(name, 4) == partition)
             policy = RetryPolicy(max_attempts=9, non_retryable_types=("KeyError",))
-            await live_through_everything(harness, a_submission(task_id, retry_policy=policy), partition=partition)
+            submission = replace(a_submission(task_id, retry_policy=policy), total_timeout_ms=60_000)
+            await live_through_everything(harness, submission, partition=partition)
             await harness.store.reap_leases(partition, 10, LOST)
 
         keys = [key for key in await harness.keys() if not key.endswith(":meta")]
@@ -100,25 +108,38 @@ async def test_every_key_of_a_task_lives_in_the_slot_of_its_partition(redis_url:
             owner = next(partition for partition in range(4) if key.startswith(harness.prefix(partition)))
             assert key_slot(key.encode()) * 4 // SLOTS == owner
         kinds = {key.split("}:")[1].split(":")[0] for key in keys}
-        assert kinds == {"t", "s", "f", "n", "v", "qm", "lease", "ctl", "clock"}
+        assert kinds == {"t", "s", "f", "g", "n", "v", "qm", "queues", "lease", "dl", "ctl", "clock"}
 
 
-async def test_only_what_is_done_may_vanish_by_itself_and_only_long_after_its_time(redis_url: str) -> None:
+async def test_nothing_vanishes_by_itself(redis_url: str) -> None:
+    """Redis has no say in when a record is over: an index says it, and who reads a record checks."""
     async with open_redis(redis_url) as harness:
         store = harness.store
-        submission = the_largest_submission()
-        await live_through_everything(harness, submission)
-        lasting = {key: await harness.admin.pttl(key) for key in await harness.keys()}
-        await harness.advance(1)
+        await live_through_everything(harness, the_largest_submission())
         await store.submit_tasks(0, [a_submission("short", result_ttl_ms=1000)])
         token = (await store.lease_tasks(0, a_lease_request())).deliveries[0].lease_token
         await store.store_results(0, [a_success("short", token)])
 
-        prefix = harness.prefix()
-        ending = {kind: await harness.admin.pttl(f"{prefix}{kind}:short") for kind in "tsr"}
+        keys = await harness.keys()
 
-        assert set(lasting.values()) == {-1}
-        assert all(3_500_000 < ttl_ms <= 3_601_000 for ttl_ms in ending.values())
+        assert f"{harness.prefix()}s:short" in keys
+        assert {await harness.admin.pttl(key) for key in keys} == {-1}
+
+
+async def test_what_a_finished_record_does_not_need_is_removed(redis_url: str) -> None:
+    async with open_redis(redis_url) as harness:
+        await live_through_everything(harness, the_largest_submission())
+        prefix = harness.prefix()
+        token = await harness.admin.hget(f"{prefix}t:{LONGEST_ID}", "k")
+        assert isinstance(token, bytes)
+
+        await harness.store.store_results(0, [a_success(LONGEST_ID, token, result=b"3")])
+
+        fields = await harness.admin.hgetall(f"{prefix}t:{LONGEST_ID}")
+        assert sorted(fields) == b"a b c d ek es fp h l p q s st u v wk ww x".split()
+        names = [key.removeprefix(prefix) for key in await harness.keys() if LONGEST_ID in key]
+        assert names == [f"s:{LONGEST_ID}", f"t:{LONGEST_ID}"]
+        assert await harness.admin.zcard(f"{prefix}dl") == 0
 
 
 async def test_an_expired_task_leaves_no_key_behind(redis_url: str) -> None:
@@ -136,7 +157,7 @@ async def test_an_expired_task_leaves_no_key_behind(redis_url: str) -> None:
         names = [key.removeprefix(harness.prefix()) for key in await harness.keys()]
         assert tick.count == 1
         assert len(before) > len(names)
-        assert [name for name in names if not name.startswith("tr:")] == ["clock", f"qm:{LONGEST_QUEUE}"]
+        assert [name for name in names if not name.startswith("tr:")] == ["clock", f"qm:{LONGEST_QUEUE}", "queues"]
 
 
 async def test_an_id_whose_record_is_over_is_taken_over_with_nothing_of_the_old_task(redis_url: str) -> None:
@@ -157,8 +178,9 @@ async def test_an_id_whose_record_is_over_is_taken_over_with_nothing_of_the_old_
         assert stale == [None]
         assert (tick.count, tick.next_due_ms) == (0, None)
         prefix = harness.prefix()
-        ttls = {name: await harness.admin.pttl(f"{prefix}{name}:task-1") for name in "tsrfn"}
-        assert ttls == {"t": -1, "s": -1, "r": -2, "f": -2, "n": -2}
+        assert await harness.admin.get(f"{prefix}s:task-1") == a_submission(payload=b"new").request
+        assert sorted(await harness.admin.hgetall(f"{prefix}t:task-1")) == b"c fp h p q s u v".split()
+        assert await harness.admin.exists(f"{prefix}f:task-1", f"{prefix}n:task-1") == 0
 
 
 async def test_bytes_of_every_value_come_back_as_they_were(redis_url: str) -> None:
@@ -168,6 +190,7 @@ async def test_bytes_of_every_value_come_back_as_they_were(redis_url: str) -> No
         await store.submit_tasks(0, [a_submission(payload=EVERY_BYTE, retry_policy=policy)])
         nonces = (b"\r\n\0\xff\r\n\0\xff", b"\0" * 8)
         (first,) = (await store.lease_tasks(0, replace(a_lease_request(), nonces=nonces[:1]))).deliveries
+        await store.beat_leases(0, [Beat(task_id="task-1", lease_token=first.lease_token, progress=EVERY_BYTE)])
         await store.store_results(0, [a_failure("task-1", first.lease_token, failure=EVERY_BYTE)])
         (second,) = (await store.lease_tasks(0, replace(a_lease_request(), nonces=nonces[1:]))).deliveries
         await store.store_results(0, [a_success("task-1", second.lease_token, result=EVERY_BYTE)])
@@ -176,24 +199,98 @@ async def test_bytes_of_every_value_come_back_as_they_were(redis_url: str) -> No
 
         assert first.request == a_submission(payload=EVERY_BYTE).request
         assert first.lease_token == b"\0\0\0\1" + nonces[0]
-        assert second.last_failure == EVERY_BYTE
+        assert (second.last_failure, second.progress) == (EVERY_BYTE, EVERY_BYTE)
         assert snapshot is not None
         assert (snapshot.state, snapshot.result) == (TaskState.SUCCESS, EVERY_BYTE)
 
 
-async def test_a_success_keeps_the_head_of_the_request_and_drops_the_input(redis_url: str) -> None:
+async def test_an_outcome_follows_the_request_of_which_a_success_keeps_but_the_head(redis_url: str) -> None:
     async with open_redis(redis_url) as harness:
         store = harness.store
+        large = a_submission("large", payload=b"x" * 20_000)
         headless = replace(a_submission("headless"), head_bytes=0)
-        await store.submit_tasks(0, [a_submission("whole"), headless, a_submission("failed")])
-        deliveries = (await store.lease_tasks(0, a_lease_request(count=3))).deliveries
+        submissions = [a_submission("whole"), headless, a_submission("failed"), large, a_submission("unkept")]
+        await store.submit_tasks(0, submissions)
+        deliveries = (await store.lease_tasks(0, a_lease_request(count=5))).deliveries
         tokens = [delivery.lease_token for delivery in deliveries]
-        ends = [a_success("whole", tokens[0]), a_success("headless", tokens[1]), a_failure("failed", tokens[2])]
-        await store.store_results(0, ends)
+        successes = [a_success("whole", tokens[0]), a_success("headless", tokens[1])]
+        failures = [a_failure("failed", tokens[2]), a_failure("large", tokens[3])]
+        await store.store_results(0, [*successes, *failures, a_success("unkept", tokens[4], result=None)])
 
-        names = [f"{harness.prefix()}s:{name}" for name in ("whole", "headless", "failed")]
+        async def look(name: str) -> tuple[bytes | str | None, bytes | str | None]:
+            where = await harness.admin.hget(f"{harness.prefix()}t:{name}", "b")
+            return await harness.admin.get(f"{harness.prefix()}s:{name}"), where
 
-        assert await harness.admin.mget(names) == [b"head:", b"", a_submission("failed").request]
+        assert await look("whole") == (b"head:3", b"5")
+        assert await look("headless") == (b"3", b"0")
+        assert await look("failed") == (b"head:[1, 2]it broke", b"11")
+        assert await look("large") == (large.request + b"it broke", b"20005")
+        assert await look("unkept") == (b"head:", None)
+        read = await store.read_tasks(0, ["headless", "large", "unkept"])
+        assert [snapshot and (snapshot.result, snapshot.failure) for snapshot in read] == [
+            (b"3", None),
+            (None, b"it broke"),
+            (None, None),
+        ]
+
+
+async def test_an_empty_result_is_not_none(redis_url: str) -> None:
+    async with open_redis(redis_url) as harness:
+        store = harness.store
+        await store.submit_tasks(0, [a_submission("empty")])
+        token = (await store.lease_tasks(0, a_lease_request())).deliveries[0].lease_token
+        await store.store_results(0, [a_success("empty", token, result=b"")])
+
+        (snapshot,) = await store.read_tasks(0, ["empty"])
+
+        assert snapshot is not None
+        assert snapshot.result == b""
+
+
+async def test_only_what_has_a_deadline_stands_in_the_index_of_deadlines(redis_url: str) -> None:
+    async with open_redis(redis_url) as harness:
+        store, now_ms = harness.store, harness.now_ms
+        timed = replace(a_submission("timed"), start_within_ms=100, execution_timeout_ms=1_000, total_timeout_ms=60_000)
+        await store.submit_tasks(0, [timed, replace(a_submission("other"), execution_timeout_ms=1_000)])
+
+        async def deadline_ms() -> float | None:
+            score_ms = await harness.admin.zscore(f"{harness.prefix()}dl", "timed")
+            return None if score_ms is None else score_ms - now_ms
+
+        waiting = await deadline_ms()
+        token = (await store.lease_tasks(0, a_lease_request())).deliveries[0].lease_token
+        delivered = await deadline_ms()
+        await store.beat_leases(0, [Beat(task_id="timed", lease_token=token)])
+        started = await deadline_ms()
+        others = await harness.admin.zcard(f"{harness.prefix()}dl") - 1
+        await store.store_results(0, [a_success("timed", token)])
+
+        assert (waiting, delivered, started, await deadline_ms()) == (100, 60_000, 11_000, None)
+        assert others == 0
+
+
+async def test_an_entry_of_the_index_of_deadlines_that_its_record_contradicts_is_put_right(redis_url: str) -> None:
+    async with open_redis(redis_url) as harness:
+        store, index = harness.store, f"{harness.prefix()}dl"
+        await store.submit_tasks(0, [a_submission("none"), replace(a_submission("later"), start_within_ms=100)])
+        await harness.admin.zadd(index, {"none": 1, "unknown": 1, "later": 1})
+
+        tick = await store.end_overdue(0, MISSED, [0] * 10)
+
+        assert tick.count == 0
+        assert await harness.admin.zrange(index, 0, -1, withscores=True) == [(b"later", harness.now_ms + 100)]
+
+
+async def test_a_queue_is_known_by_name_from_its_first_task_on(redis_url: str) -> None:
+    async with open_redis(redis_url) as harness:
+        store, names = harness.store, f"{harness.prefix()}queues"
+        await store.submit_tasks(0, [a_submission("a"), a_submission("b", queue="later", start_delay_ms=10)])
+        before = await harness.admin.zrange(names, 0, -1, withscores=True)
+
+        await store.lease_tasks(0, a_lease_request("default", "nothing-here"))
+
+        assert before == [(b"default", 0), (b"later", 0)]
+        assert await harness.admin.zrange(names, 0, -1, withscores=True) == before
 
 
 async def test_the_counters_of_a_queue_say_how_many_tasks_stand_where(redis_url: str) -> None:
@@ -215,8 +312,9 @@ async def test_the_counters_of_a_queue_say_how_many_tasks_stand_where(redis_url:
         ended = await counters()
 
         assert submitted == {b"mask": b"521", b"ready": b"3", b"schedule": b"1"}
-        assert after_lease == {b"mask": b"1", b"ready": b"1", b"schedule": b"1", b"lease": b"2"}
-        assert ended == {b"mask": b"1", b"ready": b"1", b"schedule": b"2", b"lease": b"0"}
+        taken = {b"h9": b"1", b"h3": b"1"}
+        assert after_lease == {b"mask": b"1", b"ready": b"1", b"schedule": b"1", b"lease": b"2"} | taken
+        assert ended == {b"mask": b"1", b"ready": b"1", b"schedule": b"2", b"lease": b"0"} | taken
 
 
 async def test_an_entry_that_its_record_contradicts_is_passed_over_and_removed(redis_url: str) -> None:
@@ -253,4 +351,5 @@ async def test_what_a_revoked_task_leaves_in_its_list_is_counted_until_it_is_pas
 
         assert (counters, left) == ({b"mask": b"8", b"ready": b"1"}, {b"default:3 a": b"1"})
         assert await admin.exists(f"{prefix}left", f"{prefix}q:default:3") == 0
-        assert await admin.hgetall(f"{prefix}qm:default") == {b"mask": b"0", b"ready": b"0", b"lease": b"1"}
+        counters = await admin.hgetall(f"{prefix}qm:default")
+        assert counters == {b"mask": b"0", b"ready": b"0", b"lease": b"1", b"h3": b"2"}

@@ -13,10 +13,12 @@ local is_first_free, worker_id, queue_count = ARGV[10] == '1', ARGV[11], tonumbe
 local first_nonce = 13 + queue_count
 local wanted = #ARGV - first_nonce + 1
 local MAX_LOOKED_AT = wanted + 500 -- entries that turn out to be stale must not keep Redis busy without end
+local MAX_OVERDUE = 256 -- nor may those that end
 local deliveries, taken, overdue, looked_at, bytes, input_bytes, is_blocked = {}, {}, {}, 0, 0, 0, false
 
 local function is_enough()
-  return is_blocked or #taken >= wanted or bytes >= max_bytes or looked_at >= MAX_LOOKED_AT
+  return is_blocked or #taken >= wanted or bytes >= max_bytes or #overdue >= MAX_OVERDUE
+    or looked_at >= MAX_LOOKED_AT
 end
 
 local function deliver(task, request)
