@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from tailrace.server.api import work_inbox as inbox_module
+from tailrace.server.api import inbox as inbox_module
 from tailrace.server.api import work_outbox as outbox_module
+from tailrace.server.api.inbox import Inbox
 from tailrace.server.api.violations import invalid
-from tailrace.server.api.work_inbox import WorkInbox
 from tailrace.server.api.work_outbox import WorkOutbox
 from tailrace.server.dispatch.session import WorkerSession
 from tailrace.server.domain.errors import InvalidRequestError
@@ -46,7 +46,7 @@ def numbers(frames: Sequence[pb.WorkRequest]) -> list[int]:
 
 
 async def test_frames_that_gathered_are_taken_together_in_order() -> None:
-    inbox = WorkInbox()
+    inbox: Inbox[pb.WorkRequest] = Inbox()
     await inbox.fill(aiter(Frames(a_frame(1), a_frame(2), a_frame(3))))
 
     assert numbers(await inbox.take(LONG_S)) == [1, 2, 3]
@@ -54,7 +54,7 @@ async def test_frames_that_gathered_are_taken_together_in_order() -> None:
 
 
 async def test_first_frame_is_taken_alone() -> None:
-    inbox = WorkInbox()
+    inbox: Inbox[pb.WorkRequest] = Inbox()
     await inbox.fill(aiter(Frames(a_frame(1), a_frame(2))))
 
     first = await inbox.first(LONG_S)
@@ -64,7 +64,7 @@ async def test_first_frame_is_taken_alone() -> None:
 
 
 async def test_end_without_a_frame_is_told() -> None:
-    inbox = WorkInbox()
+    inbox: Inbox[pb.WorkRequest] = Inbox()
     await inbox.fill(aiter(Frames()))
 
     assert await inbox.first(LONG_S) is None
@@ -72,7 +72,7 @@ async def test_end_without_a_frame_is_told() -> None:
 
 
 async def test_silence_is_a_timeout() -> None:
-    inbox = WorkInbox()
+    inbox: Inbox[pb.WorkRequest] = Inbox()
 
     with pytest.raises(TimeoutError):
         await inbox.first(0.01)
@@ -81,7 +81,7 @@ async def test_silence_is_a_timeout() -> None:
 
 
 async def test_frame_that_does_not_parse_is_raised_after_those_before_it() -> None:
-    inbox = WorkInbox()
+    inbox: Inbox[pb.WorkRequest] = Inbox()
     await inbox.fill(aiter(Frames(a_frame(1), error=invalid("request", "is no frame"))))
 
     assert numbers(await inbox.take(LONG_S)) == [1]
@@ -90,21 +90,21 @@ async def test_frame_that_does_not_parse_is_raised_after_those_before_it() -> No
 
 
 async def test_first_frame_that_does_not_parse_is_raised() -> None:
-    inbox = WorkInbox()
+    inbox: Inbox[pb.WorkRequest] = Inbox()
     await inbox.fill(aiter(Frames(error=invalid("request", "is no frame"))))
 
     with pytest.raises(InvalidRequestError, match="is no frame"):
         await inbox.first(LONG_S)
 
 
-async def read_until_it_stops(frames: Frames, inbox: WorkInbox) -> asyncio.Task[None]:
+async def read_until_it_stops(frames: Frames, inbox: Inbox[pb.WorkRequest]) -> asyncio.Task[None]:
     reader = asyncio.create_task(inbox.fill(aiter(frames)))
     await eventually_async(lambda: not reader.done() and frames.read_count > 0, "the reader waits")
     return reader
 
 
 async def test_reader_waits_while_too_many_frames_wait() -> None:
-    inbox, frames = WorkInbox(), Frames(*[a_frame(number) for number in range(200)])
+    inbox, frames = Inbox[pb.WorkRequest](), Frames(*[a_frame(number) for number in range(200)])
     reader = await read_until_it_stops(frames, inbox)
 
     read_count = frames.read_count
@@ -118,7 +118,7 @@ async def test_reader_waits_while_too_many_frames_wait() -> None:
 
 
 async def test_reader_waits_while_too_many_bytes_wait() -> None:
-    inbox, frames = WorkInbox(), Frames(*[a_frame()] * 5, size_bytes=inbox_module.MAX_WAITING_BYTES // 2)
+    inbox, frames = Inbox[pb.WorkRequest](), Frames(*[a_frame()] * 5, size_bytes=inbox_module.MAX_WAITING_BYTES // 2)
     reader = await read_until_it_stops(frames, inbox)
 
     portions = []
@@ -130,7 +130,7 @@ async def test_reader_waits_while_too_many_bytes_wait() -> None:
 
 
 async def test_reader_goes_on_after_a_first_frame_of_any_size() -> None:
-    inbox, frames = WorkInbox(), Frames(a_frame(1), a_frame(2), size_bytes=inbox_module.MAX_WAITING_BYTES)
+    inbox, frames = Inbox[pb.WorkRequest](), Frames(a_frame(1), a_frame(2), size_bytes=inbox_module.MAX_WAITING_BYTES)
     reader = await read_until_it_stops(frames, inbox)
 
     assert await inbox.first(LONG_S) == a_frame(1)
@@ -140,7 +140,7 @@ async def test_reader_goes_on_after_a_first_frame_of_any_size() -> None:
 
 
 async def test_closed_line_ends_after_what_is_in_it_though_the_worker_goes_on() -> None:
-    inbox = WorkInbox()
+    inbox: Inbox[pb.WorkRequest] = Inbox()
     reader = await read_until_it_stops(Frames(*[a_frame()] * 100), inbox)
 
     inbox.close()

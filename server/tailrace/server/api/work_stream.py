@@ -14,10 +14,10 @@ import structlog
 
 from tailrace.server.api import render
 from tailrace.server.api.attempts import Attempts
+from tailrace.server.api.inbox import Inbox
 from tailrace.server.api.parse_fields import check_count
 from tailrace.server.api.parse_work import check_worker, parse_release_delay
 from tailrace.server.api.violations import invalid
-from tailrace.server.api.work_inbox import WorkInbox
 from tailrace.server.api.work_outbox import WorkOutbox
 from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.dispatch.dispatcher import Dispatcher, give_back
@@ -80,7 +80,7 @@ class WorkStream:
         self._presence = presence
         self._draining = draining
         self._write = write
-        self._inbox = WorkInbox()
+        self._inbox: Inbox[pb.WorkRequest] = Inbox()
         self._outbox = WorkOutbox()
         self._is_worker_draining = False
         self._is_goodbye_said = False

@@ -1,20 +1,21 @@
-"""The bounded line of frames that a worker sent and nobody has acted on yet."""
+"""The bounded line of frames that a stream's peer sent and nobody has acted on yet."""
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-
-from tailrace.v1 import worker_service_pb2 as pb
+from typing import Generic, TypeVar
 
 MAX_WAITING_FRAMES = 64
 MAX_WAITING_BYTES = 4 << 20
 
+Frame = TypeVar("Frame")
 
-class WorkInbox:
-    """Filled by the stream's reader, emptied in bursts. When it is full the reader waits, and with it the worker."""
+
+class Inbox(Generic[Frame]):
+    """Filled by the stream's reader, emptied in bursts. When it is full the reader waits, and with it the peer."""
 
     def __init__(self) -> None:
-        self._frames: deque[pb.WorkRequest] = deque()
+        self._frames: deque[Frame] = deque()
         self._waiting_bytes = 0
         self._arrived = asyncio.Event()
         self._has_room = asyncio.Event()
@@ -22,8 +23,8 @@ class WorkInbox:
         self._is_closed = False
         self._error: Exception | None = None
 
-    async def fill(self, requests: AsyncIterator[tuple[pb.WorkRequest, int]]) -> None:
-        """Read frames, each with its size, until the worker closes its side.
+    async def fill(self, requests: AsyncIterator[tuple[Frame, int]]) -> None:
+        """Read frames, each with its size, until the peer closes its side.
 
         A frame that does not parse ends the line with its error.
         """
@@ -45,7 +46,7 @@ class WorkInbox:
         self._is_closed = True
         self._arrived.set()
 
-    async def first(self, timeout_s: float) -> pb.WorkRequest | None:
+    async def first(self, timeout_s: float) -> Frame | None:
         """Take one frame; None at the end.
 
         Raises:
@@ -62,8 +63,10 @@ class WorkInbox:
         self._raise_error()
         return None
 
-    async def take(self, timeout_s: float) -> list[pb.WorkRequest]:
-        """Take all frames that have gathered; empty at the end.
+    async def take(self, timeout_s: float | None) -> list[Frame]:
+        """Take all frames that have gathered, waiting for the first as long as it takes without a timeout.
+
+        Empty at the end.
 
         Raises:
             TimeoutError: None came in time.
