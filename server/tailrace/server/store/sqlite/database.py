@@ -3,6 +3,7 @@
 import fcntl
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import ExitStack
 from importlib import resources
 from pathlib import Path
@@ -42,6 +43,10 @@ class Database:
             except sqlite3.Error as error:
                 raise StoreUnavailableError(f"{path}: {as_unavailable(error)}") from error
             self._held = undo.pop_all()
+
+    def before_close(self, write: Callable[[sqlite3.Connection], None]) -> None:
+        """Have something written when the file is let go of; it must not raise."""
+        self._held.callback(write, self.connection)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -4,17 +4,17 @@ from collections.abc import Sequence
 
 from tailrace.server.domain import lease, task
 from tailrace.server.domain.deadline import DeadlineFailures, miss_deadline
-from tailrace.server.store.base import REAP_GAP_MS, REAP_GRACE_MS
 from tailrace.server.store.sqlite import statements
+from tailrace.server.store.sqlite.reap_guard import ReapGuards
 from tailrace.server.store.sqlite.records import Records, delete_rows
 from tailrace.server.store.values import Tick
 
 
-def reap_leases(records: Records, limit: int, failure: bytes) -> Tick:
+def reap_leases(records: Records, limit: int, failure: bytes, guards: ReapGuards) -> Tick:
     """See Store.reap_leases."""
-    grace_ms = _grace_ms(records)
+    has_leases = _until_next(records, statements.NEXT_LEASE) is not None
+    grace_ms = guards.grace_ms(records.connection, records.partition, records.now_ms, has_leases=has_leases)
     if grace_ms > 0:
-        has_leases = _until_next(records, statements.NEXT_LEASE) is not None
         return Tick(count=0, next_due_ms=grace_ms if has_leases else None)
     task_ids = _due_ids(records, statements.EXPIRED_LEASES, limit)
     records.load(task_ids)
@@ -26,17 +26,6 @@ def reap_leases(records: Records, limit: int, failure: bytes) -> Tick:
             records.tell_holder(record, lost)
     records.write()
     return Tick(count=len(task_ids), next_due_ms=_until_next(records, statements.NEXT_LEASE))
-
-
-def _grace_ms(records: Records) -> int:
-    """Note that leases are looked after now, and tell how much longer lost ones are left alone."""
-    values = (records.partition,)
-    guard = records.connection.execute(statements.READ_REAP_GUARD, values).fetchone()
-    last_reap_ms, grace_until_ms = (records.now_ms, 0) if guard is None else guard
-    if records.now_ms - last_reap_ms > REAP_GAP_MS or records.now_ms < last_reap_ms:
-        grace_until_ms = records.now_ms + REAP_GRACE_MS
-    records.connection.execute(statements.WRITE_REAP_GUARD, (records.partition, records.now_ms, grace_until_ms))
-    return max(0, grace_until_ms - records.now_ms)
 
 
 def end_overdue(records: Records, failures: DeadlineFailures, jitters: Sequence[int]) -> Tick:

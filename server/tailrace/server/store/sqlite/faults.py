@@ -35,3 +35,9 @@ def as_unavailable(error: BaseException) -> BaseException:
     unavailable = StoreUnavailableError(advice)
     unavailable.__cause__ = error
     return unavailable
+
+
+def is_full(error: StoreUnavailableError) -> bool:
+    """Tell whether what the disk would not do was to take more: then nothing was done."""
+    code: int | None = getattr(error.__cause__, "sqlite_errorcode", None)
+    return code is not None and code & _PRIMARY_CODE == sqlite3.SQLITE_FULL

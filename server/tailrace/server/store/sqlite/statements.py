@@ -218,6 +218,9 @@ ORDER BY expire_ms DESC, task_id DESC
 LIMIT ?
 """
 
+READ_CLOCK: Final = "SELECT value FROM meta WHERE name = 'clock_ms'"
+WRITE_CLOCK: Final = "INSERT OR REPLACE INTO meta (name, value) VALUES ('clock_ms', ?)"
+
 READ_REAP_GUARD: Final = "SELECT last_reap_ms, grace_until_ms FROM reap_guard WHERE partition = ?"
 WRITE_REAP_GUARD: Final = """
 INSERT OR REPLACE INTO reap_guard (partition, last_reap_ms, grace_until_ms) VALUES (?, ?, ?)

@@ -1,14 +1,15 @@
 """The embedded store: the rules of ``domain`` on rows of one SQLite file."""
 
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from tailrace.server.domain.deadline import DeadlineFailures
+from tailrace.server.domain.errors import StoreFullError, StoreUnavailableError
 from tailrace.server.domain.lease import AttemptEnd
 from tailrace.server.domain.task import Submission, TaskSnapshot
 from tailrace.server.store.changes import Change
 from tailrace.server.store.sqlite import duties, operations
+from tailrace.server.store.sqlite.faults import is_full
 from tailrace.server.store.sqlite.operator_calls import OperatorCalls
 from tailrace.server.store.values import (
     Beat,
@@ -23,21 +24,16 @@ from tailrace.server.store.values import (
 )
 
 
-def wall_clock_ms() -> int:
-    """Tell the time of this machine."""
-    return time.time_ns() // 1_000_000
-
-
 class SqliteStore(OperatorCalls):
     """A Store in one file, for one process at a time; every answer is on disk before it is given.
 
     Every change is made by this process, so ``changes`` tells them all and nothing has to be registered.
     """
 
-    def __init__(self, path: Path, *, clock: Callable[[], int] = wall_clock_ms, partitions: int = 1) -> None:
+    def __init__(self, path: Path, *, clock: Callable[[], int] | None = None, partitions: int = 1) -> None:
+        """Name the file; ``clock`` tells ms since the epoch. None: a clock that never goes backwards."""
         super().__init__(path, clock=clock, partitions=partitions)
         self.path = path
-        self._partitions = partitions
 
     @property
     def description(self) -> str:
@@ -74,11 +70,16 @@ class SqliteStore(OperatorCalls):
     ) -> list[Submitted]:
         """See Store."""
         task_ids = [submission.task_id for submission in submissions]
-        return await self._run(
-            partition,
-            lambda records: operations.submit_tasks(records, submissions, max_queue_depth),
-            in_doubt=task_ids,
-        )
+        try:
+            return await self._run(
+                partition,
+                lambda records: operations.submit_tasks(records, submissions, max_queue_depth),
+                in_doubt=task_ids,
+            )
+        except StoreUnavailableError as error:
+            if is_full(error):
+                raise StoreFullError(str(error)) from error
+            raise
 
     async def read_tasks(self, partition: int, task_ids: Sequence[str]) -> list[TaskSnapshot | None]:
         """See Store."""
@@ -124,7 +125,11 @@ class SqliteStore(OperatorCalls):
 
     async def reap_leases(self, partition: int, limit: int, failure: bytes) -> Tick:
         """See Store."""
-        return await self._run(partition, lambda records: duties.reap_leases(records, limit, failure), in_doubt=None)
+        return await self._run(
+            partition,
+            lambda records: duties.reap_leases(records, limit, failure, self._reap_guards),
+            in_doubt=None,
+        )
 
     async def end_overdue(self, partition: int, failures: DeadlineFailures, jitters: Sequence[int]) -> Tick:
         """See Store."""
