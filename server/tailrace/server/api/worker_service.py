@@ -107,7 +107,12 @@ class WorkerService(WorkerServiceServicer):
         return pb.ReleaseTasksResponse(items=await self._attempts.release(request.leases, delay_ms))
 
     async def _lease(self, request: pb.LeaseTasksRequest, wait_ms: int) -> Sequence[Delivery]:
-        call = _LeaseCall(tuple(request.worker.queues), request.max_tasks, start_immediately=request.start_immediately)
+        call = _LeaseCall(
+            request.worker.worker_id,
+            tuple(request.worker.queues),
+            request.max_tasks,
+            start_immediately=request.start_immediately,
+        )
         if not wait_ms:
             return await self._lease_now(call)
         drained = asyncio.create_task(self._calls.draining.wait())
@@ -141,7 +146,11 @@ class WorkerService(WorkerServiceServicer):
         for partition in random.sample(partitions, len(partitions)):
             try:
                 leased = await self._coordinator.lease(
-                    partition, call.queues, call.room - len(deliveries), start_immediately=call.start_immediately
+                    partition,
+                    call.queues,
+                    call.room - len(deliveries),
+                    start_immediately=call.start_immediately,
+                    worker_id=call.worker_id,
                 )
             except TailraceError:
                 if not deliveries:
@@ -156,7 +165,8 @@ class WorkerService(WorkerServiceServicer):
 class _LeaseCall:
     """A call that waits for its first tasks; it takes whatever comes then, and no more."""
 
-    def __init__(self, queues: tuple[str, ...], max_tasks: int, *, start_immediately: bool) -> None:
+    def __init__(self, worker_id: str, queues: tuple[str, ...], max_tasks: int, *, start_immediately: bool) -> None:
+        self.worker_id = worker_id
         self.queues = queues
         self.start_immediately = start_immediately
         self.arrived = asyncio.Event()
