@@ -88,7 +88,9 @@ class _Reader:
             return
         yield self._term()
         while not self._is_at_end:
+            began_at = self._at
             if self._take(_WORD) != "AND":
+                self._at = began_at
                 raise self._error('expected AND (in capitals) before the next NAME = "VALUE"')
             self._take(_SPACE)
             yield self._term()
