@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.dispatch import dispatcher as dispatcher_module
-from tailrace.server.dispatch.dispatcher import Dispatcher, _shares
+from tailrace.server.dispatch.consumer import split
+from tailrace.server.dispatch.dispatcher import Dispatcher
 from tailrace.server.store.changes import EpochBreak, LeaseNews, QueueReady, TaskChanged
 from tailrace.server.store.sqlite.store import SqliteStore
 from tailrace.server.store.values import Delivery, Leased, LeaseRequest, Revocation
@@ -23,16 +24,27 @@ from tests.wait import eventually_async
 class Taker:
     """A consumer that has room for some tasks and remembers what it got."""
 
-    start_immediately = False
-
-    def __init__(self, room: int, *queues: str) -> None:
+    def __init__(self, room: int, *queues: str, max_bytes: int | None = None, start_immediately: bool = False) -> None:
         self.queues = queues or ("default",)
+        self.start_immediately = start_immediately
+        self.worker_id = "taker"
         self.got: list[Delivery] = []
+        self.max_bytes = max_bytes
         self._room = room
 
     @property
     def room(self) -> int:
         return self._room - len(self.got)
+
+    @property
+    def room_bytes(self) -> int | None:
+        if self.max_bytes is None:
+            return None
+        return max(0, self.max_bytes - sum(delivery.input_bytes for delivery in self.got))
+
+    @property
+    def holds_nothing(self) -> bool:
+        return not self.got
 
     @property
     def task_ids(self) -> list[str]:
@@ -54,7 +66,7 @@ class Taker:
 def shares_of(rooms: Sequence[int], count: int) -> list[int]:
     takers = [Taker(room) for room in rooms]
     shares = dict.fromkeys(takers, 0)
-    for taker, share in _shares(takers, count):
+    for taker, share in split(takers, count):
         assert isinstance(taker, Taker)
         shares[taker] += share
     return list(shares.values())
@@ -100,7 +112,7 @@ def test_tasks_that_come_one_by_one_are_spread_as_evenly() -> None:
     takers = [Taker(8), Taker(8), Taker(8)]
 
     for number in range(12):
-        ((taker, share),) = _shares(takers, 1)
+        ((taker, share),) = split(takers, 1)
         assert share == 1
         taker.assign([a_delivery(number)])
 

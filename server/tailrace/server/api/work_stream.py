@@ -119,7 +119,7 @@ class WorkStream:
             on_assigned=self._outbox.wake,
             on_news=lambda news: self._tell(session, news),
         )
-        session.set_max_outstanding(hello.flow_control.max_outstanding_tasks)
+        _set_credit(session, hello.flow_control)
         for status in statuses:
             if status.held or status.HasField("error"):
                 session.hold((status.task_id, status.lease_token))
@@ -234,7 +234,8 @@ class WorkStream:
         for frame in frames:
             _check_frame(frame)
             if frame.HasField("flow_control"):
-                session.set_max_outstanding(frame.flow_control.max_outstanding_tasks)
+                _set_credit(session, frame.flow_control)
+                self._dispatcher.made_room(session)
         if any(frame.HasField("beats") for frame in frames):
             await self._beat(session, [beat for frame in frames for beat in frame.beats.beats])
         if results := [result for frame in frames for result in frame.results.results]:
@@ -293,6 +294,12 @@ def _is_final(error: task_pb2.ItemError) -> bool:
 def _check_flow_control(flow_control: pb.FlowControl, field: str) -> None:
     if not 0 <= flow_control.max_outstanding_tasks <= limits.MAX_OUTSTANDING_TASKS:
         raise invalid(f"{field}.max_outstanding_tasks", f"must be from 0 to {limits.MAX_OUTSTANDING_TASKS}")
+    if flow_control.max_outstanding_bytes < 0:
+        raise invalid(f"{field}.max_outstanding_bytes", "must be 0 or more")
+
+
+def _set_credit(session: WorkerSession, flow_control: pb.FlowControl) -> None:
+    session.set_max_outstanding(flow_control.max_outstanding_tasks, flow_control.max_outstanding_bytes)
 
 
 def _welcome(session_id: str, statuses: Sequence[pb.LeaseStatus]) -> pb.Welcome:

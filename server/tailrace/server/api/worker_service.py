@@ -165,6 +165,9 @@ class WorkerService(WorkerServiceServicer):
 class _LeaseCall:
     """A call that waits for its first tasks; it takes whatever comes then, and no more."""
 
+    room_bytes = None
+    holds_nothing = True
+
     def __init__(self, worker_id: str, queues: tuple[str, ...], max_tasks: int, *, start_immediately: bool) -> None:
         self.worker_id = worker_id
         self.queues = queues

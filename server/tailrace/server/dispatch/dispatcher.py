@@ -9,16 +9,16 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
-from typing import Protocol
 
 import structlog
 
 from tailrace.server.coordinator.coordinator import Coordinator
+from tailrace.server.dispatch.consumer import Consumer, Kind, count_that_has_room, kind_of, split
 from tailrace.server.domain.errors import TailraceError
 from tailrace.server.domain.lease import DELIVERY_LEASE_MS
 from tailrace.server.store.base import MAX_ITEMS
 from tailrace.server.store.changes import Change, EpochBreak, LeaseNews, QueueReady, TaskChanged
-from tailrace.server.store.values import Delivery, Release
+from tailrace.server.store.values import Delivery, Leased, Release
 
 LOOK_AGAIN_S = 1.0
 STORE_BACKOFF_S = 0.5
@@ -28,38 +28,18 @@ OLDEST_DELIVERY_S = DELIVERY_LEASE_MS / 2000
 logger = structlog.get_logger(__name__)
 
 
-class Consumer(Protocol):
-    """Somebody who takes tasks: an open worker stream, or a call that waits for some."""
-
-    @property
-    def queues(self) -> tuple[str, ...]:
-        """Queues to draw from, most wanted first."""
-
-    @property
-    def start_immediately(self) -> bool:
-        """Whether tasks count as started on delivery."""
-
-    @property
-    def room(self) -> int:
-        """How many more tasks it takes right now."""
-
-    def assign(self, deliveries: Sequence[Delivery]) -> None:
-        """Take tasks, at most ``room`` of them; never waits."""
-
-    def hear(self, news: LeaseNews) -> bool:
-        """Take news of a lease; tells whether it is this consumer's. Never waits."""
-
-
 class _Pool:
     """Consumers that draw alike."""
 
-    def __init__(self, coordinator: Coordinator, queues: tuple[str, ...], *, start_immediately: bool) -> None:
-        self.queues = queues
+    def __init__(self, coordinator: Coordinator, kind: Kind) -> None:
+        self.queues = kind.queues
         self.consumers: list[Consumer] = []
+        self._kind = kind
         self._coordinator = coordinator
-        self._start_immediately = start_immediately
         self._partitions = list(range(coordinator.partitions))
         self._may_have_tasks = set(self._partitions)
+        self._blocked: int | None = None
+        """The partition whose next task was too large for the room in bytes that there was."""
         self._wakes = 0
         self._woken = asyncio.Event()
         self._is_stopped = False
@@ -73,6 +53,9 @@ class _Pool:
         if is_ready:
             self._wakes += 1
             self._may_have_tasks.update(self._partitions)
+            if self._blocked is not None:
+                # It is room that is missing. A smaller task that goes before the large one is found when next looking.
+                return
         self._woken.set()
 
     def stop(self) -> None:
@@ -104,29 +87,54 @@ class _Pool:
         self._woken.clear()
 
     async def _draw(self) -> None:
-        """Take tasks from every partition that may have some, as long as there is room."""
+        """Take tasks from every partition that may have some, as long as there is room.
+
+        Where the next task is too large, nothing is taken from the other partitions either, until there is room for
+        it: small ones would always find some, and the large one never would.
+        """
         random.shuffle(self._partitions)
+        self._partitions.sort(key=lambda partition: partition != self._blocked)
         for partition in self._partitions:
-            while partition in self._may_have_tasks and (room := self.room) > 0:
-                wakes = self._wakes
-                asked_at = time.monotonic()
-                leased = await self._coordinator.lease(
-                    partition, self.queues, min(room, MAX_ITEMS), start_immediately=self._start_immediately
-                )
-                if leased.is_drained and wakes == self._wakes:
-                    self._may_have_tasks.discard(partition)
-                is_fresh = time.monotonic() - asked_at < OLDEST_DELIVERY_S
-                await self._hand_out(leased.deliveries, is_fresh=is_fresh)
+            while partition in self._may_have_tasks and self.room > 0:
+                leased = await self._draw_from(partition)
+                if leased.is_blocked:
+                    self._blocked = partition
+                    return
+            if partition == self._blocked:
+                self._blocked = None
+
+    async def _draw_from(self, partition: int) -> Leased:
+        wakes = self._wakes
+        asked_at = time.monotonic()
+        loner = self._kind.loner
+        leased = await self._coordinator.lease(
+            partition,
+            self.queues,
+            min(self.room, MAX_ITEMS),
+            start_immediately=self._kind.start_immediately,
+            max_bytes=None if loner is None else loner.room_bytes,
+            is_first_free=loner is not None and loner.holds_nothing,
+            worker_id=self._kind.worker_id,
+        )
+        if leased.is_drained and wakes == self._wakes:
+            self._may_have_tasks.discard(partition)
+        await self._hand_out(leased.deliveries, is_fresh=time.monotonic() - asked_at < OLDEST_DELIVERY_S)
+        return leased
 
     async def _hand_out(self, deliveries: Sequence[Delivery], *, is_fresh: bool) -> None:
-        shares = _shares(self.consumers, len(deliveries)) if is_fresh else []
+        shares = split(self.consumers, len(deliveries)) if is_fresh else []
         begin = 0
+        left_over: list[Delivery] = []
         for consumer, share in shares:
-            consumer.assign(deliveries[begin : begin + share])
+            portion = deliveries[begin : begin + share]
+            count = count_that_has_room(consumer, portion)
+            consumer.assign(portion[:count])
+            left_over.extend(portion[count:])
             begin += share
-        if begin < len(deliveries):
-            # Whoever had room for these has gone meanwhile.
-            await give_back(self._coordinator, deliveries[begin:])
+        left_over.extend(deliveries[begin:])
+        if left_over:
+            # Whoever had room for these has gone meanwhile, or wants less than before.
+            await give_back(self._coordinator, left_over)
 
 
 class Dispatcher:
@@ -134,7 +142,8 @@ class Dispatcher:
 
     def __init__(self, coordinator: Coordinator) -> None:
         self._coordinator = coordinator
-        self._pools: dict[tuple[tuple[str, ...], bool], _Pool] = {}
+        self._pools: dict[Kind, _Pool] = {}
+        self._kinds: dict[Consumer, Kind] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
     @property
@@ -154,31 +163,35 @@ class Dispatcher:
     def join(self, consumer: Consumer) -> None:
         """Have a consumer served until it leaves."""
         assert self._tasks is not None, "consumers join a running dispatcher"
-        key = (consumer.queues, consumer.start_immediately)
-        if key not in self._pools:
-            pool = _Pool(self._coordinator, consumer.queues, start_immediately=consumer.start_immediately)
-            self._pools[key] = pool
+        kind = self._kinds[consumer] = kind_of(consumer)
+        if kind not in self._pools:
+            pool = self._pools[kind] = _Pool(self._coordinator, kind)
             self._tasks.create_task(pool.run())
-        pool = self._pools[key]
+        pool = self._pools[kind]
         pool.consumers.append(consumer)
         pool.wake(is_ready=False)
 
     def leave(self, consumer: Consumer) -> None:
         """Serve a consumer no longer. A second call does nothing."""
-        key = (consumer.queues, consumer.start_immediately)
-        pool = self._pools.get(key)
-        if pool is None or consumer not in pool.consumers:
+        kind = self._kinds.pop(consumer, None)
+        if kind is None:
             return
+        pool = self._pools[kind]
         pool.consumers.remove(consumer)
         if not pool.consumers:
-            del self._pools[key]
+            del self._pools[kind]
             pool.stop()
 
     def made_room(self, consumer: Consumer) -> None:
-        """Hear that a consumer takes more than before."""
-        pool = self._pools.get((consumer.queues, consumer.start_immediately))
-        if pool is not None:
-            pool.wake(is_ready=False)
+        """Hear that a consumer takes more than before, or that its limits are others."""
+        kind = self._kinds.get(consumer)
+        if kind is None:
+            return
+        if kind_of(consumer) == kind:
+            self._pools[kind].wake(is_ready=False)
+        else:
+            self.leave(consumer)
+            self.join(consumer)
 
     def apply(self, change: Change) -> None:
         """Take in what the store says; never waits."""
@@ -203,15 +216,3 @@ class Dispatcher:
 async def give_back(coordinator: Coordinator, deliveries: Sequence[Delivery]) -> None:
     """Release deliveries that reached nobody. What cannot be released comes back after its delivery lease."""
     await coordinator.release([Release(task_id=d.task_id, lease_token=d.lease_token) for d in deliveries])
-
-
-def _shares(consumers: Sequence[Consumer], count: int) -> list[tuple[Consumer, int]]:
-    """Split ``count`` tasks evenly over consumers, to nobody more than it has room for."""
-    takers = sorted((consumer for consumer in consumers if consumer.room > 0), key=lambda consumer: consumer.room)
-    shares = []
-    for index, consumer in enumerate(takers):
-        # The smallest go first: what they cannot take is spread over the rest, and a lone task goes to the most room.
-        share = min(consumer.room, count // (len(takers) - index))
-        shares.append((consumer, share))
-        count -= share
-    return [(consumer, share) for consumer, share in shares if share > 0]

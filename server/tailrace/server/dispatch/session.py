@@ -1,6 +1,7 @@
 """One worker's open stream as the dispatcher sees it: what it holds, and what is on its way to it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from tailrace.server.store.changes import LeaseNews
 from tailrace.server.store.values import Delivery
@@ -10,6 +11,12 @@ MAX_UNWRITTEN_BYTES = 4 << 20
 
 LeaseKey = tuple[str, bytes]
 """Task id and lease token."""
+
+
+@dataclass(slots=True)
+class _Outstanding:
+    input_bytes: int
+    is_mentioned: bool = False
 
 
 class WorkerSession:
@@ -36,9 +43,10 @@ class WorkerSession:
         self._on_assigned = on_assigned
         self._on_news = on_news
         self._max_outstanding = 0
+        self._max_outstanding_bytes: int | None = None
         self._is_closed_to_new = False
-        self._outstanding: dict[LeaseKey, bool] = {}
-        """By lease: whether the worker has mentioned it."""
+        self._outstanding: dict[LeaseKey, _Outstanding] = {}
+        self._outstanding_bytes = 0
         self._unwritten: list[Delivery] = []
         self._unwritten_bytes = 0
 
@@ -47,7 +55,16 @@ class WorkerSession:
         """How many more tasks it takes right now."""
         if self._is_closed_to_new or self._unwritten_bytes >= MAX_UNWRITTEN_BYTES:
             return 0
+        if self.room_bytes == 0 and self._outstanding:
+            return 0
         return max(0, self._max_outstanding - len(self._outstanding))
+
+    @property
+    def room_bytes(self) -> int | None:
+        """How large the inputs of these may be in all; None: as large as they are."""
+        if self._max_outstanding_bytes is None:
+            return None
+        return max(0, self._max_outstanding_bytes - self._outstanding_bytes)
 
     @property
     def outstanding_count(self) -> int:
@@ -64,9 +81,10 @@ class WorkerSession:
         """Whether every assignment was ended or given back."""
         return not self._outstanding
 
-    def set_max_outstanding(self, max_outstanding: int) -> None:
-        """Take over the worker's latest wish."""
+    def set_max_outstanding(self, max_outstanding: int, max_bytes: int = 0) -> None:
+        """Take over the worker's latest wish; ``max_bytes`` bounds the inputs in all, unless it is 0."""
         self._max_outstanding = max_outstanding
+        self._max_outstanding_bytes = max_bytes or None
 
     def close_to_new(self) -> list[Delivery]:
         """Assign nothing more; returns what was assigned but not written, to be given back."""
@@ -75,7 +93,9 @@ class WorkerSession:
 
     def assign(self, deliveries: Sequence[Delivery]) -> None:
         """Charge deliveries to the worker's credit and pass them on to be written."""
-        self._outstanding.update(dict.fromkeys(map(_key_of, deliveries), False))
+        for delivery in deliveries:
+            self._outstanding[_key_of(delivery)] = _Outstanding(delivery.input_bytes)
+            self._outstanding_bytes += delivery.input_bytes
         self._unwritten.extend(deliveries)
         self._unwritten_bytes += sum(map(_payload_bytes, deliveries))
         self._on_assigned()
@@ -96,17 +116,18 @@ class WorkerSession:
         return deliveries
 
     def hold(self, key: LeaseKey) -> None:
-        """Charge a lease that the worker brought along from an earlier stream."""
-        self._outstanding[key] = True
+        """Charge a lease that the worker brought along from an earlier stream: a task, of a size that is not known."""
+        self._outstanding[key] = _Outstanding(0, is_mentioned=True)
 
     def mention(self, key: LeaseKey) -> None:
         """Note that the worker spoke of a lease, so that it surely has it; unknown ones are ignored."""
-        if key in self._outstanding:
-            self._outstanding[key] = True
+        if (outstanding := self._outstanding.get(key)) is not None:
+            outstanding.is_mentioned = True
 
     def settle(self, key: LeaseKey) -> None:
         """Return the credit of a lease that ended, was given back or is lost; unknown ones are ignored."""
-        self._outstanding.pop(key, None)
+        if (outstanding := self._outstanding.pop(key, None)) is not None:
+            self._outstanding_bytes -= outstanding.input_bytes
 
     def hear(self, news: LeaseNews) -> bool:
         """Take news of a lease and pass them on if the worker has it. Returns whether it is this worker's.
@@ -115,9 +136,10 @@ class WorkerSession:
         read nothing, and if it does read, its first beat is answered the same.
         """
         key = _key_of(news)
-        if key not in self._outstanding:
+        outstanding = self._outstanding.get(key)
+        if outstanding is None:
             return False
-        is_mentioned = self._outstanding[key]
+        is_mentioned = outstanding.is_mentioned
         if news.revocation is None and (is_mentioned or self._take_off(key)):
             self.settle(key)
         if is_mentioned:
@@ -149,4 +171,4 @@ def _key_of(item: Delivery | LeaseNews) -> LeaseKey:
 
 
 def _payload_bytes(delivery: Delivery) -> int:
-    return len(delivery.request) + len(delivery.last_failure or b"")
+    return len(delivery.request) + len(delivery.last_failure or b"") + len(delivery.progress or b"")
