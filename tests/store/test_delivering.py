@@ -28,6 +28,7 @@ async def test_a_delivery_carries_all_that_a_worker_needs(steps: Steps) -> None:
             lease_expire_ms=START_MS + 7 + DELIVERY_LEASE_MS,
             create_ms=START_MS,
             last_failure=None,
+            input_bytes=6,
         ),
     )
 
