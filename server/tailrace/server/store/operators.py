@@ -77,7 +77,8 @@ class OperatorStore(Protocol):
     async def read_details(self, partition: int, task_ids: Sequence[str]) -> list[TaskDetail | None]:
         """Read whole records; None for an id that nobody submitted or whose record expired.
 
-        Once their payloads reach MAX_CALL_BYTES, those that follow come without input and outcome and are not whole.
+        Once their payloads reach MAX_CALL_BYTES, those that follow come without input and outcome, and are not whole if
+        they have any.
         """
 
     async def list_tasks(self, partition: int, cursor: str, limit: int, *, with_payloads: bool) -> Listed:
@@ -85,7 +86,8 @@ class OperatorStore(Protocol):
 
         In order: leased (earliest expiry first), ready (by name of queue, then as they would be delivered), on the
         schedule (earliest first), done (latest expiry first); ties as everywhere, for done ones the larger id first.
-        Without payloads none is whole: the request comes without its input, the outcome without result and failures.
+        Without payloads the request comes without its input, the outcome without result, failures and progress, and the
+        task is not whole if it has any of these.
         A task that moves meanwhile may come twice or not at all. ``cursor`` is what the call before gave, at first
         empty; a malformed one raises ValueError.
         """

@@ -104,7 +104,7 @@ class RedisOperatorCalls(RedisEngine):
         if self._is_closed or not self._partitions:
             commands.close()
             raise StoreUnavailableError("the store is not open")
-        call = asyncio.create_task(commands)
+        call = asyncio.create_task(commands, name="redis-operator-call")
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
         try:

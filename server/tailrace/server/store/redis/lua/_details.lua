@@ -8,18 +8,24 @@ local function read_whole(task)
   return request, payload, task.has_progress and call('GET', key('g', task.id))
 end
 
+-- Without input and outcome.
 local function read_head(task)
   return task.head_bytes > 0 and call('GETRANGE', key('s', task.id), 0, task.head_bytes - 1) or ''
 end
 
-local function detail_of(task, is_whole)
-  local lease_expire_ms = task.place == 'lease' and call('ZSCORE', KEYS[1], task.id)
+local function has_more(task)
+  return task.request_bytes or task.has_progress or call('STRLEN', key('s', task.id)) > task.head_bytes
+    or has_failure(task) and call('EXISTS', key('f', task.id)) == 1
+end
+
+local function detail_of(task, with_payloads)
+  local request, payload, progress
+  if with_payloads then request, payload, progress = read_whole(task) else request = read_head(task) end
+  detail_bytes = detail_bytes + #request + #(payload or '') + #(progress or '')
   local line = table.concat({
     task.id, task.has_revocation and 1 or 0, task.delivery_count, task.create_ms, task.start_ms or '-',
-    lease_expire_ms or '-', is_whole and 1 or 0, outcome_line(task),
+    task.place == 'lease' and call('ZSCORE', KEYS[1], task.id) or '-', (with_payloads or not has_more(task)) and 1 or 0,
+    outcome_line(task),
   }, ' ')
-  local request, payload, progress
-  if is_whole then request, payload, progress = read_whole(task) else request = read_head(task) end
-  detail_bytes = detail_bytes + #request + #(payload or '') + #(progress or '')
   return {line, task.worker_id .. task.worker_id_rest, request, payload or false, progress or false}
 end
