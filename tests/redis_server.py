@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,12 +16,21 @@ STOP_DEADLINE_S = 10.0
 START_ATTEMPTS = 5
 
 
+def free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 class RedisServer:
     """One server process after the other, on the same port and the same data."""
 
-    def __init__(self, directory: Path, options: dict[str, str]) -> None:
+    def __init__(self, directory: Path, options: dict[str, str], *, pick_port: Callable[[], int] = free_port) -> None:
         self._directory = directory
         self._options = options
+        self._pick_port = pick_port
         self._process: subprocess.Popen[str] | None = None
         self._log: deque[str] = deque(maxlen=100)
         self.port = 0
@@ -29,6 +38,10 @@ class RedisServer:
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}"
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
 
     @property
     def pid(self) -> int:
@@ -42,7 +55,7 @@ class RedisServer:
             self._start()
             return
         for attempt in range(START_ATTEMPTS):
-            self.port = _free_port()
+            self.port = self._pick_port()
             try:
                 self._start()
             except RuntimeError:
@@ -66,6 +79,16 @@ class RedisServer:
             parts = "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in words)
             connection.sendall(f"*{len(words)}\r\n{parts}".encode())
             return connection.makefile("rb").readline().decode().rstrip()
+
+    def text(self, *words: str) -> str:
+        """Run one command that is answered with a text, and return it."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=START_DEADLINE_S) as connection:
+            parts = "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in words)
+            connection.sendall(f"*{len(words)}\r\n{parts}".encode())
+            with connection.makefile("rb") as answer:
+                head = answer.readline().decode().rstrip()
+                assert head.startswith("$"), f"{words} was answered with {head}"
+                return answer.read(int(head[1:])).decode()
 
     def _start(self) -> None:
         settings = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(self._directory), "save": ""}
@@ -116,10 +139,3 @@ def redis_server(**options: str) -> Iterator[RedisServer]:
     finally:
         server.stop()
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -6,23 +6,26 @@ from pathlib import Path
 
 import pytest
 
+from tests.store.cluster_harness import cluster, open_cluster
 from tests.store.harness import Harness
 from tests.store.redis_harness import open_redis, redis_url
 from tests.store.sqlite_harness import open_sqlite
 from tests.store.steps import Steps
 
-__all__ = ["redis_url"]
+__all__ = ["cluster", "redis_url"]
 
 OpenHarness = Callable[..., Awaitable[Harness]]
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=["sqlite", "redis", "cluster"])
 async def open_harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[OpenHarness]:
     """Open a harness on empty data: ``await open_harness(partitions=4)``."""
 
     def enter(partitions: int) -> AbstractAsyncContextManager[Harness]:
         if request.param == "sqlite":
             return open_sqlite(tmp_path, partitions=partitions)
+        if request.param == "cluster":
+            return open_cluster(request.getfixturevalue("cluster"), partitions=partitions)
         return open_redis(request.getfixturevalue("redis_url"), partitions=partitions)
 
     async with AsyncExitStack() as stack:

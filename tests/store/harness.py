@@ -4,8 +4,9 @@ For each kind of store there is one module with one function that opens a harnes
 
     sqlite_harness.open_sqlite(directory: Path, *, partitions: int = 1) -> AbstractAsyncContextManager[Harness]
     redis_harness.open_redis(url: str, *, partitions: int = 1) -> AbstractAsyncContextManager[Harness]
+    cluster_harness.open_cluster(cluster: RedisCluster, *, partitions: int = 1) -> AbstractAsyncContextManager[Harness]
 
-``redis_harness`` also holds the session fixture ``redis_url`` that starts a Redis server of its own.
+The session fixtures ``redis_url`` in ``redis_harness`` and ``cluster`` in ``cluster_harness`` start what these need.
 """
 
 from typing import Protocol

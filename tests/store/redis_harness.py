@@ -50,8 +50,7 @@ class RedisHarness:
 
     async def advance(self, ms: int) -> None:
         self._now_ms += ms
-        clocks = {f"{self.prefix(partition)}clock": self._now_ms for partition in range(self._partitions)}
-        await self.admin.mset(clocks)
+        await self._show_time()
 
     async def reopen(self) -> None:
         await self.store.close()
@@ -74,6 +73,15 @@ class RedisHarness:
     async def close(self) -> None:
         for store in self._stores:
             await store.close()
+        await self._remove_keys()
+
+    def _clock_keys(self) -> list[str]:
+        return [f"{self.prefix(partition)}clock" for partition in range(self._partitions)]
+
+    async def _show_time(self) -> None:
+        await self.admin.mset(dict.fromkeys(self._clock_keys(), self._now_ms))
+
+    async def _remove_keys(self) -> None:
         if keys := await self.keys():
             await self.admin.unlink(*keys)
 

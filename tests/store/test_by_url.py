@@ -42,7 +42,15 @@ def test_without_a_usable_xdg_state_home_it_is_dot_local_state(
     assert default_path(environment) == tmp_path / ".local" / "state" / "tailrace" / "tailrace.db"
 
 
-@pytest.mark.parametrize("url", ["redis://127.0.0.1:6379/0", "rediss://example.org:6380"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://127.0.0.1:6379/0",
+        "rediss://example.org:6380",
+        "redis+cluster://127.0.0.1:7000,127.0.0.1:7001",
+        "rediss+cluster://me:secret@example.org",
+    ],
+)
 async def test_redis_urls_name_a_redis(url: str) -> None:
     store = store_for(url, replica_id=REPLICA)
 
@@ -51,7 +59,7 @@ async def test_redis_urls_name_a_redis(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["mysql://user:secret@host/db", "tasks.db", "", "/var/lib/tasks.db", "redis+cluster://:secret@host"]
+    "url", ["mysql://user:secret@host/db", "tasks.db", "", "/var/lib/tasks.db", "redis+sentinel://:secret@host"]
 )
 def test_any_other_url_is_refused_with_the_schemes_that_there_are_and_without_its_password(url: str) -> None:
     with pytest.raises(ValueError, match=r"sqlite:///.* redis:// and rediss://") as refused:

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from tailrace.server.domain.errors import StoreUnavailableError
-from tailrace.server.store.redis import RedisStore, store
+from tailrace.server.store.redis import RedisStore, engine
 from tests.redis_server import RedisServer, redis_server
 from tests.store.builders import a_submission
 from tests.store.redis_harness import open_redis
@@ -70,7 +70,21 @@ async def test_a_replica_is_refused(server: RedisServer) -> None:
 
 async def test_a_node_of_a_cluster_is_refused() -> None:
     with redis_server(cluster_enabled="yes") as node:
-        assert "is a node of a cluster" in await refusal_of(node.url)
+        assert "is a node of a cluster: name it with redis+cluster://host:port" in await refusal_of(node.url)
+
+
+async def test_a_redis_that_is_no_cluster_is_refused_as_one(server: RedisServer) -> None:
+    url = server.url.replace("redis://", "redis+cluster://")
+
+    assert "is no cluster: name it with redis://" in await refusal_of(url)
+
+
+async def test_a_cluster_whose_slots_nobody_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "OPEN_PATIENCE_S", 0.3)
+    with redis_server(cluster_enabled="yes") as node:
+        url = node.url.replace("redis://", "redis+cluster://")
+
+        assert "nobody has any slots" in await refusal_of(url)
 
 
 async def test_a_redis_too_old_is_refused() -> None:
@@ -128,7 +142,7 @@ async def test_servers_that_come_at_once_agree_on_one_deployment(server: RedisSe
 
 
 async def test_a_redis_that_is_not_there_is_waited_for_and_then_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "OPEN_PATIENCE_S", 0.3)
+    monkeypatch.setattr(engine, "OPEN_PATIENCE_S", 0.3)
     with redis_server() as server:
         url = server.url.replace("redis://", f"redis://me:{PASSWORD}@")
 
@@ -169,8 +183,8 @@ async def test_a_password_is_kept_out_of_the_description(server: RedisServer) ->
 
 
 async def test_a_user_who_may_not_subscribe_is_refused(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "OPEN_PATIENCE_S", 0.3)
-    monkeypatch.setattr(store, "CLOSE_DEADLINE_S", 0.3)
+    monkeypatch.setattr(engine, "OPEN_PATIENCE_S", 0.3)
+    monkeypatch.setattr(engine, "CLOSE_DEADLINE_S", 0.3)
     server.command("ACL", "SETUSER", "me", "on", f">{PASSWORD}", "~*", "resetchannels", "+@all")
 
     text = await refusal_of(server.url.replace("redis://", f"redis://me:{PASSWORD}@"))

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 import pytest
 from structlog.testing import capture_logs
 
-from tailrace.server.domain.errors import StoreUnavailableError
+from tailrace.server.domain.errors import StoreFullError, StoreUnavailableError
 from tailrace.server.domain.task import TaskState
 from tailrace.server.store.base import REAP_GAP_MS
 from tailrace.server.store.changes import EpochBreak, TaskChanged
@@ -190,7 +190,7 @@ async def full(harness: RedisHarness) -> AsyncIterator[None]:
 
 async def test_a_full_redis_refuses_new_tasks(harness: RedisHarness) -> None:
     async with full(harness):
-        with pytest.raises(StoreUnavailableError, match="the server's Redis has reached its maxmemory"):
+        with pytest.raises(StoreFullError, match="the server's Redis has reached its maxmemory"):
             await harness.store.submit_tasks(0, [a_submission()])
 
     assert await harness.store.read_tasks(0, ["task-1"]) == [None]

@@ -37,11 +37,11 @@ class ChangeFeed:
         self._is_closed = True
         self._arrived.set()
 
-    async def read_up(self) -> None:
-        """Wait until the reader has dealt with all that is in the feed now."""
+    def mark(self) -> asyncio.Event:
+        """Make an event that is set once the reader has dealt with all that is in the feed now."""
         mark = asyncio.Event()
         self._append(mark)
-        await mark.wait()
+        return mark
 
     async def changes(self) -> AsyncIterator[Change]:
         """Iterate until the feed is closed."""

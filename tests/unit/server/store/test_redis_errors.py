@@ -59,6 +59,7 @@ def test_an_error_of_our_own_making_is_not_taken_for_an_outage(text: str) -> Non
         (BusyLoadingError(), True),
         (RedisConnectionError(), True),
         (ResponseError("BUSY script"), True),
+        (ReadOnlyError(), True),
         (OutOfMemoryError(), False),
         (AuthenticationError(), False),
         (ResponseError("MISCONF disk"), False),
@@ -69,3 +70,20 @@ def test_only_what_may_pass_by_itself_is_worth_waiting_for(error: Exception, *, 
 
     assert failed is not None
     assert failed.is_passing is is_passing
+
+
+@pytest.mark.parametrize("error", [OutOfMemoryError(), ResponseError("Error running script: -OOM command not allowed")])
+def test_only_a_want_of_memory_is_a_full_store(error: RedisError) -> None:
+    full, busy = call_failed(error, was_sent=True), call_failed(ResponseError("BUSY script"), was_sent=True)
+
+    assert full is not None
+    assert busy is not None
+    assert (full.is_full, busy.is_full) == (True, False)
+
+
+def test_a_script_that_met_a_key_on_its_way_to_another_node_may_have_run() -> None:
+    error = ResponseError("ERR Script attempted to access a non local key in a cluster node script: f_1")
+    failed = call_failed(error, was_sent=True)
+
+    assert failed is not None
+    assert (failed.may_have_run, failed.is_passing) == (True, True)

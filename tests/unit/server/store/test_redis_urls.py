@@ -1,6 +1,7 @@
 import pytest
 
 from tailrace.server.store.redis import RedisStore
+from tailrace.server.store.redis.cluster import ClusterClient
 from tailrace.server.store.redis.connection import RedisClient
 
 PASSWORD = "geheim-4711"
@@ -36,6 +37,37 @@ def test_a_malformed_url_is_refused_without_repeating_it(url: str) -> None:
 def test_a_url_cannot_change_how_redis_is_talked_to(option: str) -> None:
     with pytest.raises(ValueError, match=option.partition("=")[0]):
         RedisClient(f"redis://host/0?{option}")
+
+
+def a_cluster(url: str) -> ClusterClient:
+    return ClusterClient(url, on_move=lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("redis+cluster://", "localhost:6379"),
+        (f"rediss+cluster://me:{PASSWORD}@one.example:7000,two.example", "one.example:7000,two.example:6379"),
+        ("redis+cluster://[::1]:7000/0", "::1:7000"),
+    ],
+)
+def test_the_address_of_a_cluster_says_where_and_not_who(url: str, address: str) -> None:
+    assert a_cluster(url).address == address
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        (f"redis+cluster://me:{PASSWORD}@host:x", "the Redis URL is malformed"),
+        (f"redis+cluster://me:{PASSWORD}@host/3", "no databases to choose from"),
+        (f"redis+cluster://me:{PASSWORD}@host?protocol=3", "protocol"),
+    ],
+)
+def test_a_malformed_url_of_a_cluster_is_refused_without_repeating_it(url: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint) as refusal:
+        a_cluster(url)
+
+    assert PASSWORD not in str(refusal.value)
 
 
 @pytest.mark.parametrize("replica_id", ["", "a,b", "*", "a b", "x" * 21])

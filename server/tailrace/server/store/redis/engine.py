@@ -67,6 +67,7 @@ class RedisEngine:
         if not _REPLICA_ID.fullmatch(replica_id):
             raise ValueError(f"replica id {replica_id!r} must be 1 to 20 of A-Z a-z 0-9 _ -")
         self._keyspace = Keyspace(namespace)
+        self._replica_id = replica_id
         self._wanted_partitions = checked_partitions(partitions)
         self._feed = ChangeFeed()
         self._is_cluster = url.partition(":")[0] in SCHEMES
@@ -80,12 +81,14 @@ class RedisEngine:
         self._epoch_watch = EpochWatch(
             self._client,
             self._keyspace,
-            on_emptied=lambda: self._feed.put(StoreEmptied()),
+            on_emptied=self._tell_of_emptiness,
             on_unusable=self._give_up,
         )
         self._notifications = Notifications(
             self._client, self._keyspace, replica_id, self._feed.put, before_break=self._epoch_watch.check
         )
+        self._emptiness_told = asyncio.Event()
+        self._emptiness_told.set()
         self._gave_up = ""
         self._calls: set[asyncio.Task[Any]] = set()
         self._server: Server | None = None
@@ -172,6 +175,10 @@ class RedisEngine:
         logger.error("store_unusable", address=self._client.address, error=f"Redis {why}")
         self._gave_up = why
 
+    def _tell_of_emptiness(self) -> None:
+        self._feed.put(StoreEmptied())
+        self._emptiness_told = self._feed.mark()
+
     async def _tell_if_emptied(self) -> None:
         """Before saying that a task does not exist: it may have existed until Redis lost it.
 
@@ -180,7 +187,7 @@ class RedisEngine:
         try:
             async with asyncio.timeout(EMPTIED_TOLD_S):
                 await self._epoch_watch.check()
-                await self._feed.read_up()
+                await self._emptiness_told.wait()
         except TimeoutError:
             logger.warning("emptiness_not_checked", address=self._client.address)
         except CallFailedError as error:
