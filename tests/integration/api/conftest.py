@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from tailrace.server.domain.limits import PAYLOAD_BYTES_CEILING
 from tests.integration.api.serving import Api, serving
-from tests.store.harness import Harness
+from tests.store.harness import SECOND_REPLICA_ID, Harness
 from tests.store.redis_harness import RedisHarness, redis_url
 from tests.store.sqlite_harness import SqliteHarness
 
@@ -64,3 +64,14 @@ async def sqlite_large(sqlite: Harness) -> AsyncIterator[Api]:
     """Run a server that takes the largest payloads that any may take."""
     async with serving(sqlite, max_payload_bytes=PAYLOAD_BYTES_CEILING) as api:
         yield api
+
+
+@pytest.fixture
+async def servers(redis_url: str) -> AsyncIterator[tuple[Api, Api]]:
+    """Run two servers on one Redis."""
+    async with Redis.from_url(redis_url, protocol=2) as admin:
+        harness = RedisHarness(redis_url, admin, 1)
+        await harness.advance(0)
+        async with serving(harness) as one, serving(harness, harness._new_store(SECOND_REPLICA_ID)) as other:
+            yield one, other
+        await harness.close()

@@ -2,10 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import pytest
-from redis.asyncio import Redis
 
 from tailrace.server.dispatch import dispatcher as dispatcher_module
 from tailrace.v1 import task_pb2
@@ -18,21 +16,9 @@ from tailrace.v1.task_service_pb2 import (
     WaitForResponse,
     WaitTarget,
 )
-from tests.integration.api.serving import CALL_S, Api, a_success, seconds, serving
+from tests.integration.api.serving import CALL_S, Api, a_success, seconds
 from tests.integration.api.work_peer import WorkPeer
-from tests.store.harness import SECOND_REPLICA_ID
-from tests.store.redis_harness import RedisHarness
 from tests.wait import eventually_async
-
-
-@pytest.fixture
-async def servers(redis_url: str) -> AsyncIterator[tuple[Api, Api]]:
-    async with Redis.from_url(redis_url, protocol=2) as admin:
-        harness = RedisHarness(redis_url, admin, 1)
-        await harness.advance(0)
-        async with serving(harness) as one, serving(harness, harness._new_store(SECOND_REPLICA_ID)) as other:
-            yield one, other
-        await harness.close()
 
 
 async def test_task_accepted_by_one_is_run_through_the_other(servers: tuple[Api, Api]) -> None:
