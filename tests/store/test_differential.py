@@ -1,28 +1,43 @@
 """The embedded store, which calls the rules, and Redis, which restates them in Lua, must not be told apart.
 
-Random operations go to both, on one clock; every answer, every task afterwards and what was told has to be the same.
-``make test`` takes a few thousand steps. To take more: ``TAILRACE_DIFFERENTIAL_STEPS=20000 make test
-PYTEST_ARGS=tests/store/test_differential.py``.
+Random operations go to both, on one clock; every answer, every task and queue afterwards and what was told has to be
+the same, and neither may ever need a repair. ``make test`` takes a few thousand steps. To take more:
+``TAILRACE_DIFFERENTIAL_STEPS=20000 make test PYTEST_ARGS=tests/store/test_differential.py``.
 """
 
-import asyncio
 import os
-import tempfile
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
-from tailrace.server.domain.ids import partition_of
+from tailrace.server.domain.detail import TaskDetail
 from tailrace.server.domain.lease import AttemptEnd
-from tailrace.server.domain.retry import JITTER_STEPS, RetryPolicy
 from tailrace.server.domain.task import TaskState
-from tailrace.server.store.values import Beat, Leased, LeaseRequest, Release, Revocation
-from tests.store.builders import LOST, STOP, a_submission, nonces
-from tests.store.twins import Call, Twins
+from tailrace.server.store.base import Store
+from tailrace.server.store.values import Beat, LeaseRequest, Release, Revocation
+from tests.store.builders import LOST, MISSED, PURGED, STOP, nonces
+from tests.store.machine import (
+    IDS_A_PARTITION,
+    LATEST_CALLS,
+    QUEUES,
+    TwinsMachine,
+    failures,
+    fates,
+    jitters,
+    leases,
+    partition_numbers,
+    picks,
+    progresses,
+    rarely,
+    some_queues,
+    spans_ms,
+    submissions,
+    times,
+    workers,
+)
 
 STEPS_A_RUN = 50
 STEPS = int(os.environ.get("TAILRACE_DIFFERENTIAL_STEPS", "1500"))
@@ -35,138 +50,43 @@ SETTINGS = settings(
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
     suppress_health_check=list(HealthCheck),
 )
-
-IN_MEMORY = Path("/dev/shm")
-"""Where there is one, the file goes there: thousands of times is too often to wait for a disk."""
-QUEUES = ("default", "slow")
-IDS_A_PARTITION = 5
-
-spans_ms = st.sampled_from([0] * 8 + [1, 700, 3_000, 60_000])
-policies = st.builds(
-    RetryPolicy,
-    max_attempts=st.integers(1, 4),
-    initial_backoff_ms=st.sampled_from([0, 1, 333, 1_000]),
-    max_backoff_ms=st.sampled_from([0, 500, 300_000]),
-    backoff_multiplier=st.sampled_from([1.0, 1.1, 1.7, 2.0, 1_000.0]),
-    non_retryable_types=st.sampled_from([(), ("ValueError",), ("KeyError", "Däclined")]),
-)
-rarely = st.sampled_from([False] * 7 + [True])
-picks = st.sampled_from([0, 0, 0, 1, 1, 2, 3, 4, 5, 10])
-"""Which of the tokens handed out so far, counted from the latest."""
-partition_numbers = st.sampled_from([0, 0, 0, 0, 0, 1, 1, 2, 3])
-"""One partition sees most of it, so that some tasks get far in their life."""
-some_queues = st.sampled_from([QUEUES, QUEUES, ("slow", "none", "default"), ("default",), ("slow", "slow")])
-submissions = st.fixed_dictionaries(
-    {
-        "payload": st.sampled_from([b"1"] * 5 + [b"2"]),
-        "priority": st.sampled_from([0, 0, 4, 9]),
-        "start_delay_ms": spans_ms,
-        "lease_ms": st.sampled_from([2_000, 2_000, 6_000, 30_000]),
-        "result_ttl_ms": st.sampled_from([0, 1, 5_000, 10**7]),
-        "retry_policy": st.none() | policies,
-        "max_lost_leases": st.sampled_from([1, 2, 3]),
-        "return_existing": rarely,
-    }
-)
-failures: dict[str, st.SearchStrategy[Any]] = {
-    "failure": st.sampled_from([b"", b"failure\xff"]),
-    "failure_type": st.sampled_from(["OSError", "OSError", "ValueError", "Däclined", ""]),
-    "is_non_retryable": rarely,
-    "next_retry_delay_ms": st.none() | spans_ms,
-    "default_retry_policy": st.none() | policies,
-    "jitter": st.integers(0, JITTER_STEPS),
-}
-fates = st.fixed_dictionaries(
-    {
-        "is_started": st.booleans(),
-        "is_revoked": rarely,
-        "end": st.sampled_from([None, None, "release", TaskState.FAILURE, TaskState.FAILURE, TaskState.SUCCESS]),
-        "fields": st.fixed_dictionaries(failures),
-    }
-)
-
-
-def queues_of(partitions: int) -> list[dict[str, str]]:
-    """Choose task ids, evenly over partitions, each with the queue that it is always submitted to."""
-    queues: list[dict[str, str]] = [{} for _ in range(partitions)]
-    number = 0
-    while any(len(of_partition) < IDS_A_PARTITION for of_partition in queues):
-        task_id = f"batch-{number}::one"
-        of_partition = queues[partition_of(task_id, partitions)]
-        if len(of_partition) < IDS_A_PARTITION:
-            of_partition[task_id] = QUEUES[len(of_partition) % len(QUEUES)]
-        number += 1
-    return queues
+some_ids = st.lists(st.integers(0, IDS_A_PARTITION), min_size=1, max_size=3)
+"""The last one is of no task."""
 
 
 def has_tokens(machine: "StoreMachine") -> bool:
     return any(machine.tokens)
 
 
-class StoreMachine(RuleBasedStateMachine):
-    redis_url: ClassVar[str]
-    partitions: ClassVar[int]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.runner = asyncio.Runner()
-        self.directory = tempfile.TemporaryDirectory(prefix="twins-", dir=IN_MEMORY if IN_MEMORY.is_dir() else None)
-        self.queues = queues_of(self.partitions)
-        self.tokens: list[list[tuple[str, bytes]]] = [[] for _ in range(self.partitions)]
-        self.next_nonce = 1
-        self.last: tuple[int, Call] | None = None
-        self.twins = self.runner.run(Twins.open(Path(self.directory.name), self.redis_url, self.queues))
-
-    def teardown(self) -> None:
-        self.runner.run(self.twins.close())
-        self.runner.close()
-        self.directory.cleanup()
-
-    def ask(self, partition: int, call: Call) -> Any:
-        self.last = (partition, call)
-        answer: Any = self.runner.run(self.twins.ask(call))
-        if isinstance(answer, Leased):
-            self.tokens[partition].extend((d.task_id, d.lease_token) for d in answer.deliveries)
-        return answer
-
-    def partition_for(self, number: int) -> int:
-        return number % self.partitions
-
-    def token(self, partition: int, pick: int, *, is_broken: bool) -> tuple[str, bytes]:
-        """Pick a token that was handed out, or one like it; of a task that may never have had one."""
-        handed_out = self.tokens[partition]
-        if not handed_out:
-            return next(iter(self.queues[partition])), b"\0\0\0\1\0\0\0\0\0\0\0\1"
-        task_id, token = handed_out[-1 - pick % len(handed_out)]
-        return task_id, token[:4] + b"\xff" + token[5:] if is_broken else token
-
-    @initialize(fields=submissions)
-    def submit_everything(self, fields: dict[str, Any]) -> None:
+class StoreMachine(TwinsMachine):
+    @initialize(fields=submissions, times=times)
+    def submit_everything(self, fields: dict[str, Any], times: dict[str, int | None]) -> None:
         for partition in range(self.partitions):
-            self.submit(partition, list(range(IDS_A_PARTITION)), fields)
+            self.submit(partition, list(range(IDS_A_PARTITION)), fields, times, max_queue_depth=None)
 
     @rule(
         where=partition_numbers,
         numbers=st.just(list(range(IDS_A_PARTITION))) | st.lists(st.integers(0, IDS_A_PARTITION - 1), min_size=1),
         fields=submissions,
+        times=times,
+        max_queue_depth=st.sampled_from([None] * 7 + [0, 1, 2]),
     )
-    def submit(self, where: int, numbers: list[int], fields: dict[str, Any]) -> None:
+    def submit(
+        self,
+        where: int,
+        numbers: list[int],
+        fields: dict[str, Any],
+        times: dict[str, int | None],
+        max_queue_depth: int | None,
+    ) -> None:
         partition = self.partition_for(where)
-        ids = list(self.queues[partition].items())
-        items = [a_submission(ids[number][0], queue=ids[number][1], **fields) for number in numbers]
-        self.ask(partition, lambda store: store.submit_tasks(partition, items))
+        items = self.submissions_of(partition, numbers, fields, times)
+        self.ask(partition, lambda store: store.submit_tasks(partition, items, max_queue_depth=max_queue_depth))
 
-    @rule(
-        where=partition_numbers,
-        queues=some_queues,
-        count=st.integers(0, 4),
-        start_immediately=rarely,
-    )
-    def lease(self, where: int, queues: tuple[str, ...], count: int, start_immediately: bool) -> None:
+    @rule(where=partition_numbers, queues=some_queues, count=st.integers(0, 4), fields=leases)
+    def lease(self, where: int, queues: tuple[str, ...], count: int, fields: dict[str, Any]) -> None:
         partition = self.partition_for(where)
-        request = LeaseRequest(
-            queues=queues, nonces=nonces(count, self.next_nonce), start_immediately=start_immediately
-        )
+        request = LeaseRequest(queues=queues, nonces=nonces(count, self.next_nonce), failures=MISSED, **fields)
         self.next_nonce += count
         self.ask(partition, lambda store: store.lease_tasks(partition, request))
 
@@ -174,10 +94,10 @@ class StoreMachine(RuleBasedStateMachine):
     def run_tasks(self, where: int, fates: list[dict[str, Any]]) -> None:
         """Lease some tasks; each is begun, or not, and ended, or released, or left to its lease."""
         partition = self.partition_for(where)
-        self.lease(where, QUEUES, len(fates), start_immediately=False)
+        self.lease(where, QUEUES, len(fates), {})
         for number, fate in enumerate(fates[: len(self.tokens[partition])]):
             if fate["is_started"]:
-                self.beat(where, [(number, False, False)])
+                self.beat(where, [(number, False, False)], "one", fate["progress"])
             if fate["is_revoked"]:
                 task_id, _ = self.token(partition, number, is_broken=False)
                 self.revoke(where, [list(self.queues[partition]).index(task_id)], is_forced=False, failure=STOP)
@@ -187,11 +107,16 @@ class StoreMachine(RuleBasedStateMachine):
                 self.end(where, [(number, False)], fate["end"], b"result", fate["fields"])
 
     @precondition(has_tokens)
-    @rule(where=partition_numbers, beats=st.lists(st.tuples(picks, rarely, rarely), min_size=1, max_size=3))
-    def beat(self, where: int, beats: list[tuple[int, bool, bool]]) -> None:
+    @rule(
+        where=partition_numbers,
+        beats=st.lists(st.tuples(picks, rarely, rarely), min_size=1, max_size=3),
+        worker_id=workers,
+        progress=progresses,
+    )
+    def beat(self, where: int, beats: list[tuple[int, bool, bool]], worker_id: str, progress: bytes | None) -> None:
         partition = self.partition_for(where)
         items = [
-            Beat(task_id=task_id, lease_token=token, is_waiting=is_waiting)
+            Beat(task_id=task_id, lease_token=token, is_waiting=is_waiting, worker_id=worker_id, progress=progress)
             for pick, is_broken, is_waiting in beats
             for task_id, token in [self.token(partition, pick, is_broken=is_broken)]
         ]
@@ -230,20 +155,69 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(
         where=partition_numbers,
-        numbers=st.lists(st.integers(0, IDS_A_PARTITION), min_size=1, max_size=2),
+        numbers=some_ids,
         is_forced=rarely,
         failure=st.sampled_from([STOP, STOP, b"", b"\x00\n \xff"]),
     )
     def revoke(self, where: int, numbers: list[int], is_forced: bool, failure: bytes) -> None:
         partition = self.partition_for(where)
-        ids = [*self.queues[partition], "unknown"]
-        items = [Revocation(task_id=ids[number], failure=failure, is_forced=is_forced) for number in numbers]
+        task_ids = self.ids_of(partition, numbers)
+        items = [Revocation(task_id=task_id, failure=failure, is_forced=is_forced) for task_id in task_ids]
         self.ask(partition, lambda store: store.revoke_tasks(partition, items))
+
+    def ids_of(self, partition: int, numbers: list[int]) -> list[str]:
+        return [[*self.queues[partition], "unknown"][number] for number in numbers]
+
+    @rule(where=partition_numbers, numbers=some_ids)
+    def delete(self, where: int, numbers: list[int]) -> None:
+        partition = self.partition_for(where)
+        task_ids = self.ids_of(partition, numbers)
+        self.ask(partition, lambda store: store.delete_tasks(partition, task_ids))
+
+    @rule(where=partition_numbers, queue=st.sampled_from([*QUEUES, "none"]), is_paused=rarely)
+    def pause(self, where: int, queue: str, is_paused: bool) -> None:
+        partition = self.partition_for(where)
+        self.ask(partition, lambda store: store.pause_queue(partition, queue, is_paused=is_paused))
+
+    @rule(where=partition_numbers, queue=st.sampled_from([*QUEUES, "none"]), limit=st.sampled_from([1, 2, 100]))
+    def purge(self, where: int, queue: str, limit: int) -> None:
+        """To the end: how many tasks one step looks at is a store's own affair."""
+        partition = self.partition_for(where)
+
+        async def purge_all(store: Store) -> tuple[int, int]:
+            purged = await store.purge_queue(partition, queue, "", limit, PURGED)
+            count = purged.count
+            while purged.cursor:
+                purged = await store.purge_queue(partition, queue, purged.cursor, limit, PURGED)
+                count += purged.count
+            return count, purged.remaining
+
+        self.ask(partition, purge_all)
+
+    @rule(where=partition_numbers, limit=st.sampled_from([1, 2, 3, 100]), with_payloads=st.booleans())
+    def walk(self, where: int, limit: int, with_payloads: bool) -> None:
+        partition = self.partition_for(where)
+
+        async def list_all(store: Store) -> list[TaskDetail]:
+            listed = await store.list_tasks(partition, "", limit, with_payloads=with_payloads)
+            details = [*listed.details]
+            while listed.cursor:
+                listed = await store.list_tasks(partition, listed.cursor, limit, with_payloads=with_payloads)
+                details += listed.details
+            return details
+
+        walked = self.ask(partition, list_all)
+        assert sorted(detail.snapshot.task_id for detail in walked) == sorted(self.twins.known(partition))
 
     @rule(where=partition_numbers, limit=st.integers(1, 4))
     def reap(self, where: int, limit: int) -> None:
         partition = self.partition_for(where)
         self.ask(partition, lambda store: store.reap_leases(partition, limit, LOST))
+
+    @rule(where=partition_numbers, jitters=st.lists(jitters, max_size=4))
+    def end_overdue(self, where: int, jitters: list[int]) -> None:
+        partition = self.partition_for(where)
+        self.ask(partition, lambda store: store.end_overdue(partition, MISSED, jitters))
 
     @rule(where=partition_numbers, limit=st.integers(1, 4))
     def promote(self, where: int, limit: int) -> None:
@@ -255,17 +229,17 @@ class StoreMachine(RuleBasedStateMachine):
         partition = self.partition_for(where)
         self.ask(partition, lambda store: store.expire_done(partition, limit))
 
-    @rule(where=partition_numbers)
-    def register(self, where: int) -> None:
+    @rule(where=partition_numbers, with_progress=st.booleans())
+    def register(self, where: int, with_progress: bool) -> None:
         partition = self.partition_for(where)
         task_ids = [*self.queues[partition], "unknown"]
-        self.ask(partition, lambda store: store.register_waits(partition, task_ids))
+        self.ask(partition, lambda store: store.register_waits(partition, task_ids, with_progress=with_progress))
 
-    @precondition(lambda self: self.last is not None)
-    @rule()
-    def repeat_the_last_call(self) -> None:
-        assert self.last is not None
-        self.ask(*self.last)
+    @precondition(lambda self: self.latest)
+    @rule(back=st.integers(1, LATEST_CALLS))
+    def repeat_a_call(self, back: int) -> None:
+        """As who does that had no answer, be it some time later."""
+        self.ask(*self.latest[-min(back, len(self.latest))])
 
     @rule(where=partition_numbers, ms=st.sampled_from([10, 700, 2_000, 5_000, 5_000, 5_000]), times=st.integers(1, 3))
     def pass_time(self, where: int, ms: int, times: int) -> None:
@@ -274,6 +248,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.advance(ms)
             for duty in (self.reap, self.promote, self.expire):
                 duty(where, 4)
+            self.end_overdue(where, [0, 20_000, 40_000, 60_000])
 
     @rule(ms=st.sampled_from([1, 350, 1_000, 2_000, 5_000, 5_001, 10_000, 60_000, -1, -3_000]))
     def advance(self, ms: int) -> None:
@@ -282,6 +257,10 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def reopen(self) -> None:
         self.runner.run(self.twins.reopen())
+
+    @rule()
+    def audit(self) -> None:
+        self.runner.run(self.twins.audit())
 
 
 @pytest.mark.parametrize("partitions", [1, 4])

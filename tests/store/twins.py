@@ -1,22 +1,28 @@
 """Two stores that are asked the same, call by call, and have to answer alike."""
 
 import asyncio
+import itertools
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
 
+from tailrace.server.domain.detail import TaskDetail
 from tailrace.server.domain.task import Place, TaskSnapshot
 from tailrace.server.store.base import Store
-from tailrace.server.store.changes import Change, EpochBreak, LeaseNews, QueueReady, TaskChanged
+from tailrace.server.store.changes import Change, DrainRequested, EpochBreak, LeaseNews, QueueReady, TaskChanged
+from tailrace.server.store.operators import QueueStats
 from tests.store.harness import Harness
 from tests.store.redis_harness import open_redis
 from tests.store.sqlite_harness import open_sqlite
 
 HEAR_DEADLINE_S = 5.0
+MANY = 1_000
 
 Call = Callable[[Store], Awaitable[Any]]
-Snapshots = Mapping[str, TaskSnapshot]
+Details = Mapping[str, TaskDetail]
+"""The tasks of a partition that exist."""
 
 
 class Twin:
@@ -25,38 +31,36 @@ class Twin:
     def __init__(self, harness: Harness) -> None:
         self.harness = harness
         self._changes: AsyncIterator[Change] = harness.store.changes()
+        self._sign = itertools.count()
+
+    @property
+    def store(self) -> Store:
+        return self.harness.store
 
     async def reopen(self) -> None:
         await self.harness.reopen()
         self._changes = self.harness.store.changes()
 
-    async def hear(self, revised: Snapshots, ready: set[str]) -> None:
-        """Take changes until these tasks, as they are now, and these queues were told.
+    async def hear(self) -> list[Change]:
+        """Take all that was told since the last time: what comes before the answer to a request to drain.
 
         Raises:
-            AssertionError: One of them was not.
+            TimeoutError: The request was not told.
         """
-        tasks, queues = dict(revised), set(ready)
-        try:
-            async with asyncio.timeout(HEAR_DEADLINE_S):
-                while tasks or queues:
-                    change = await anext(self._changes)
-                    if isinstance(change, EpochBreak):
-                        return
-                    if isinstance(change, QueueReady):
-                        queues.discard(change.queue)
-                    elif isinstance(change, LeaseNews):
-                        continue
-                    elif _is_true(change, tasks.get(change.task_id)):
-                        del tasks[change.task_id]
-        except TimeoutError:
-            raise AssertionError(f"{self.harness.store.description} told nothing of {[*tasks, *queues]}") from None
+        sign = DrainRequested(f"sign-{next(self._sign)}")
+        await self.store.drain_worker(sign.worker_id)
+        heard: list[Change] = []
+        async with asyncio.timeout(HEAR_DEADLINE_S):
+            while not heard or heard[-1] != sign:
+                heard.append(await anext(self._changes))
+        return heard
 
-
-def _is_true(change: TaskChanged, now: TaskSnapshot | None) -> bool:
-    if now is None:
-        return False
-    return change.snapshot == now or (change.snapshot is None and change.is_done in {None, now.is_done})
+    async def look(self, partition: int, task_ids: Sequence[str]) -> tuple[Details, Sequence[QueueStats]]:
+        """Read all that there is to see."""
+        details = await self.store.read_details(partition, task_ids)
+        assert [detail and detail.snapshot for detail in details] == await self.store.read_tasks(partition, task_ids)
+        queues = await self.store.list_queues(partition, "", MANY)
+        return {detail.snapshot.task_id: detail for detail in details if detail is not None}, queues
 
 
 class Twins:
@@ -66,7 +70,7 @@ class Twins:
         self._twins = twins
         self._stack = stack
         self._queues = queues
-        self._known: dict[str, TaskSnapshot] = {}
+        self._known: list[Details] = [{} for _ in queues]
 
     @classmethod
     async def open(cls, directory: Path, redis_url: str, queues: Sequence[Mapping[str, str]]) -> Self:
@@ -79,46 +83,84 @@ class Twins:
     async def close(self) -> None:
         await self._stack.aclose()
 
+    @property
+    def now_ms(self) -> int:
+        return self._twins[0].harness.now_ms
+
+    def known(self, partition: int) -> Details:
+        """Give the tasks as they were after the latest call."""
+        return self._known[partition]
+
     async def advance(self, ms: int) -> None:
         for twin in self._twins:
             await twin.harness.advance(ms)
-        await self._compare_tasks()
+        await self._look_everywhere()
 
     async def reopen(self) -> None:
         for twin in self._twins:
             await twin.reopen()
-        await self._compare_tasks()
+        await self._look_everywhere()
 
-    async def ask(self, call: Call) -> Any:
-        """Ask both; compare their answers, all tasks afterwards, and what was told. Returns the answer."""
-        answers = [await call(twin.harness.store) for twin in self._twins]
+    async def ask(self, partition: int, call: Call) -> Any:
+        """Ask both; compare their answers, all tasks and queues afterwards, and what was told. Returns the answer."""
+        answers = [await call(twin.store) for twin in self._twins]
         assert answers[0] == answers[1]
 
-        before = self._known
-        await self._compare_tasks()
-        revised = {task_id: now for task_id, now in self._known.items() if _is_revised(before.get(task_id), now)}
-        became_ready = {task_id for task_id, now in self._known.items() if _became_ready(before.get(task_id), now)}
-        ready = {queue for queues in self._queues for task_id, queue in queues.items() if task_id in became_ready}
-        for twin in self._twins:
-            await twin.hear(revised, ready)
+        before = self._known[partition]
+        await self._look(partition)
+        heard = [await twin.hear() for twin in self._twins]
+        for twin, changes in zip(self._twins, heard, strict=True):
+            self._check_that_all_was_told(twin.store.description, changes, partition, before)
+        news = [{change for change in changes if isinstance(change, LeaseNews)} for changes in heard]
+        assert news[0] == news[1] or any(EpochBreak() in changes for changes in heard)
         return answers[0]
 
-    async def _compare_tasks(self) -> None:
-        known: list[dict[str, TaskSnapshot]] = []
+    async def audit(self) -> None:
+        """Have both look for what needs repair: there is nothing."""
         for twin in self._twins:
-            snapshots = [
-                snapshot
-                for partition, queues in enumerate(self._queues)
-                for snapshot in await twin.harness.store.read_tasks(partition, list(queues))
-            ]
-            known.append({snapshot.task_id: snapshot for snapshot in snapshots if snapshot is not None})
-        assert known[0] == known[1]
-        self._known = known[0]
+            for partition in range(len(self._queues)):
+                audited = await twin.store.audit_tasks(partition, "", MANY)
+                assert (audited.repairs, audited.cursor) == ({}, "")
+        await self._look_everywhere()
+
+    async def _look_everywhere(self) -> None:
+        for partition in range(len(self._queues)):
+            await self._look(partition)
+
+    async def _look(self, partition: int) -> None:
+        queue_of = self._queues[partition]
+        seen = [await twin.look(partition, list(queue_of)) for twin in self._twins]
+        assert seen[0] == seen[1]
+        details, queues = seen[0]
+        places = Counter((queue_of[task_id], detail.snapshot.place) for task_id, detail in details.items())
+        for stats in queues:
+            counts = (stats.ready_count, stats.schedule_count, stats.lease_count)
+            assert counts == tuple(places[stats.queue, place] for place in (Place.READY, Place.SCHEDULE, Place.LEASE))
+        self._known[partition] = details
+
+    def _check_that_all_was_told(
+        self, description: str, changes: Sequence[Change], partition: int, before: Details
+    ) -> None:
+        if EpochBreak() in changes:
+            return
+        told = [change for change in changes if isinstance(change, TaskChanged)]
+        queues = {change.queue for change in changes if isinstance(change, QueueReady)}
+        for task_id, detail in self._known[partition].items():
+            then, now = before[task_id].snapshot if task_id in before else None, detail.snapshot
+            if then is None or then.revision != now.revision:
+                assert any(_tells(change, now) for change in told), f"{description} did not tell {now}"
+            elif then.progress != now.progress:
+                assert any(change.task_id == task_id for change in told), f"{description} did not tell {now}"
+            if _is_ready(now) and not _is_ready(then):
+                queue = self._queues[partition][task_id]
+                assert queue in queues, f"{description} did not tell that {queue} is ready"
 
 
-def _is_revised(before: TaskSnapshot | None, now: TaskSnapshot) -> bool:
-    return before is None or before.revision != now.revision
+def _tells(change: TaskChanged, now: TaskSnapshot) -> bool:
+    if change.task_id != now.task_id or change.is_progress:
+        return False
+    return change.snapshot == now or (change.snapshot is None and change.is_done in {None, now.is_done})
 
 
-def _became_ready(before: TaskSnapshot | None, now: TaskSnapshot) -> bool:
-    return now.place is Place.READY and (before is None or before.place is not Place.READY)
+def _is_ready(snapshot: TaskSnapshot | None) -> bool:
+    return snapshot is not None and snapshot.place is Place.READY and not snapshot.is_queue_paused
