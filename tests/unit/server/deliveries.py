@@ -11,7 +11,13 @@ NOW_MS = 1_800_000_000_000
 
 
 def a_delivery(
-    number: int = 1, *, request: bytes | None = None, last_failure: bytes | None = None, task_id: str | None = None
+    number: int = 1,
+    *,
+    request: bytes | None = None,
+    last_failure: bytes | None = None,
+    task_id: str | None = None,
+    input_bytes: int = 0,
+    progress: bytes | None = None,
 ) -> Delivery:
     return Delivery(
         task_id=task_id or f"task-{number}",
@@ -22,6 +28,8 @@ def a_delivery(
         lease_expire_ms=NOW_MS + 10_000,
         create_ms=NOW_MS,
         last_failure=last_failure,
+        input_bytes=input_bytes,
+        progress=progress,
     )
 
 
@@ -48,7 +56,11 @@ def unheard(_: LeaseNews) -> None:
 
 
 def a_session(
-    *, max_outstanding: int = 10, queues: Sequence[str] = ("default",), told: list[LeaseNews] | None = None
+    *,
+    max_outstanding: int = 10,
+    max_bytes: int = 0,
+    queues: Sequence[str] = ("default",),
+    told: list[LeaseNews] | None = None,
 ) -> WorkerSession:
     """Make a session with credit; ``told`` takes the news that it passes on."""
     session = WorkerSession(
@@ -58,5 +70,5 @@ def a_session(
         on_assigned=Wakes(),
         on_news=([] if told is None else told).append,
     )
-    session.set_max_outstanding(max_outstanding)
+    session.set_max_outstanding(max_outstanding, max_bytes)
     return session

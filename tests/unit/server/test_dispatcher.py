@@ -1,8 +1,10 @@
 """Handing out: evenly, to nobody more than it has room for, and nothing gets lost when the taker has gone."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +15,14 @@ from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.dispatch import dispatcher as dispatcher_module
 from tailrace.server.dispatch.consumer import split
 from tailrace.server.dispatch.dispatcher import Dispatcher
+from tailrace.server.domain.ids import partition_of
+from tailrace.server.domain.task import Place
 from tailrace.server.store.changes import EpochBreak, LeaseNews, QueueReady, TaskChanged
 from tailrace.server.store.sqlite.store import SqliteStore
 from tailrace.server.store.values import Delivery, Leased, LeaseRequest, Revocation
 from tests.store.builders import a_submission
 from tests.unit.server.deliveries import a_delivery
-from tests.wait import eventually_async
+from tests.wait import eventually_answers, eventually_async
 
 
 class Taker:
@@ -155,6 +159,18 @@ async def submit(store: SqliteStore, *task_ids: str, queue: str = "default") -> 
     await store.submit_tasks(0, [a_submission(task_id, queue=queue) for task_id in task_ids])
 
 
+async def submit_sized(store: SqliteStore, **sizes: int) -> None:
+    submissions = [a_submission(task_id, payload=bytes(size)) for task_id, size in sizes.items()]
+    for submission in submissions:
+        await store.submit_tasks(partition_of(submission.task_id, store.partitions), [submission])
+
+
+async def place_of(store: SqliteStore, task_id: str) -> Place:
+    (snapshot,) = await store.read_tasks(0, [task_id])
+    assert snapshot is not None
+    return snapshot.place
+
+
 async def got(taker: Taker, count: int) -> list[str]:
     await eventually_async(lambda: len(taker.got) >= count, f"{count} tasks for the taker")
     return taker.task_ids
@@ -246,6 +262,149 @@ async def test_who_has_left_gets_nothing_and_another_gets_it(store: SqliteStore,
     assert gone.got == []
 
 
+class CountedLeases(SqliteStore):
+    """A store that remembers what it was asked for."""
+
+    requests: list[LeaseRequest]
+    answers: list[Leased]
+
+    async def lease_tasks(self, partition: int, request: LeaseRequest) -> Leased:
+        self.requests.append(request)
+        leased = await super().lease_tasks(partition, request)
+        self.answers.append(leased)
+        return leased
+
+
+def looks_with(store: CountedLeases, *, max_bytes: int) -> int:
+    return sum(request.max_bytes == max_bytes for request in store.requests)
+
+
+async def looks_again(dispatcher: Dispatcher, taker: Taker, looks: Callable[[], int]) -> None:
+    """Have a taker drawn for once more, and see the draw begin: the one before it is then over."""
+    before = looks()
+    dispatcher.made_room(taker)
+    await eventually_async(lambda: looks() > before, "another draw")
+
+
+@asynccontextmanager
+async def counted_leases(directory: Path, *, partitions: int = 1) -> AsyncIterator[CountedLeases]:
+    store = CountedLeases(directory / "tailrace.db", partitions=partitions)
+    store.requests, store.answers = [], []
+    await store.open()
+    yield store
+    await store.close()
+
+
+async def test_taker_with_a_limit_in_bytes_gets_no_more_than_fits(store: SqliteStore, dispatcher: Dispatcher) -> None:
+    await submit_sized(store, a=400, b=400, c=400)
+    taker = Taker(10, max_bytes=1_000)
+
+    dispatcher.join(taker)
+
+    assert await got(taker, 2) == ["a", "b"]
+    taker.got.pop()
+    dispatcher.made_room(taker)
+    assert await got(taker, 2) == ["a", "c"]
+
+
+async def test_one_task_of_any_size_goes_to_who_holds_nothing(store: SqliteStore, dispatcher: Dispatcher) -> None:
+    await submit_sized(store, a=5_000, b=5_000)
+    taker = Taker(10, max_bytes=1_000)
+
+    dispatcher.join(taker)
+
+    assert await got(taker, 1) == ["a"]
+    taker.got.clear()
+    dispatcher.made_room(taker)
+    assert await got(taker, 1) == ["b"]
+
+
+async def test_task_that_is_too_large_is_not_asked_for_over_and_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher_module, "LOOK_AGAIN_S", 600.0)
+    async with counted_leases(tmp_path) as store, running_dispatcher(store) as dispatcher:
+        await submit_sized(store, a=600, b=600)
+        limited, other = Taker(10, max_bytes=1_000), Taker(0)
+        dispatcher.join(limited)
+        dispatcher.join(other)
+        assert await got(limited, 1) == ["a"]
+        await eventually_async(lambda: len(store.requests) == 2, "the second task was found to be too large")
+
+        for number in range(20):
+            await submit_sized(store, **{f"more-{number}": 1})
+        other.make_room(1)
+        dispatcher.made_room(other)
+
+        # The other one is served from the same news, and the tasks came in the meantime.
+        assert await got(other, 1) == ["b"]
+        # Twice where the news of the first tasks were late; not once for each of the others.
+        assert len([request for request in store.requests if request.max_bytes == 400]) <= 2
+        assert limited.task_ids == ["a"]
+
+
+async def test_large_task_is_waited_for_though_other_partitions_have_small_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher_module, "LOOK_AGAIN_S", 600.0)
+    names = [f"small-{number}" for number in range(60)]
+    small = [name for name in names if partition_of(name, 8) != partition_of("large", 8)]
+    async with counted_leases(tmp_path, partitions=8) as store, running_dispatcher(store) as dispatcher:
+        taker = Taker(3, max_bytes=1_000)
+        await submit_sized(store, **{small[0]: 100})
+        dispatcher.join(taker)
+        await got(taker, 1)
+        await submit_sized(store, large=950)
+        looks = partial(looks_with, store, max_bytes=900)
+        while not any(leased.is_blocked for leased in store.answers):
+            await looks_again(dispatcher, taker, looks)
+        await submit_sized(store, **dict.fromkeys(small[1:], 100))
+
+        for _ in range(3):
+            await looks_again(dispatcher, taker, looks)
+        assert taker.task_ids == small[:1]
+        taker.got.clear()
+        dispatcher.made_room(taker)
+
+        assert (await got(taker, 1))[0] == "large"
+
+
+async def test_taker_that_gets_a_limit_draws_alone_from_then_on(tmp_path: Path) -> None:
+    async with counted_leases(tmp_path) as store, running_dispatcher(store) as dispatcher:
+        changing, other = Taker(10), Taker(1)
+        dispatcher.join(changing)
+        dispatcher.join(other)
+        await submit_sized(store, a=600)
+        await eventually_async(lambda: bool(changing.got), "without a limit it draws with the other")
+
+        changing.max_bytes = 1_000
+        dispatcher.made_room(changing)
+        other.make_room(-1)
+        await submit_sized(store, b=600)
+
+        await eventually_async(lambda: store.requests[-1].max_bytes == 400, "with a limit it draws alone")
+        assert changing.task_ids == ["a"]
+        changing.max_bytes = None
+        dispatcher.made_room(changing)
+        assert await got(changing, 2) == ["a", "b"]
+
+
+async def test_worker_is_named_to_the_store_where_tasks_start_as_they_are_handed_out(tmp_path: Path) -> None:
+    async with counted_leases(tmp_path) as store, running_dispatcher(store) as dispatcher:
+        await submit(store, "a")
+        starter = Taker(1, start_immediately=True)
+        dispatcher.join(starter)
+        await got(starter, 1)
+        await submit(store, "b")
+        dispatcher.join(Taker(1))
+        await eventually_async(lambda: not store.requests[-1].start_immediately, "the other one draws too")
+
+        assert {(request.start_immediately, request.worker_id) for request in store.requests} == {
+            (True, "taker"),
+            (False, ""),
+        }
+
+
 class SlowLeases(SqliteStore):
     """A store whose lease call takes as long as the test wants."""
 
@@ -278,6 +437,24 @@ async def test_what_was_drawn_for_a_taker_that_left_meanwhile_is_given_back(
 
         assert await got(next_one, 1) == ["a"]
     assert gone.got == []
+    await slow.close()
+
+
+async def test_what_was_drawn_before_the_limit_sank_is_given_back(tmp_path: Path) -> None:
+    slow = SlowLeases(tmp_path / "tailrace.db")
+    slow.may_answer, slow.was_asked = asyncio.Event(), asyncio.Event()
+    await slow.open()
+    await submit_sized(slow, a=600, b=300, c=300)
+    taker = Taker(10, max_bytes=2_000)
+
+    async with running_dispatcher(slow) as dispatcher:
+        dispatcher.join(taker)
+        await slow.was_asked.wait()
+        taker.max_bytes = 1_000
+        slow.may_answer.set()
+
+        assert await got(taker, 2) == ["a", "b"]
+        await eventually_answers(lambda: place_of(slow, "c"), Place.READY)
     await slow.close()
 
 

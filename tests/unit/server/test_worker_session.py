@@ -1,5 +1,7 @@
 """The credit of one worker stream: what is on its way counts until the worker ends it, gives it back or loses it."""
 
+import pytest
+
 from tailrace.server.dispatch.session import WorkerSession
 from tailrace.server.store.changes import LeaseNews
 from tailrace.server.store.values import Delivery
@@ -134,6 +136,15 @@ def test_why_the_last_attempt_failed_counts_as_well() -> None:
     assert [len(portion) for portion in portions] == [2, 1]
 
 
+def test_progress_of_the_last_attempt_counts_as_well() -> None:
+    session = a_session()
+    session.assign([a_delivery(number, request=b"", progress=b"x" * 400) for number in range(1, 4)])
+
+    portions = [session.take_to_write(max_items=100, max_bytes=1_000) for _ in range(2)]
+
+    assert [len(portion) for portion in portions] == [2, 1]
+
+
 def test_one_delivery_goes_however_large_it_is() -> None:
     session = a_session()
     session.assign([a_delivery(1, request=b"x" * 5_000), a_delivery(2, request=b"x")])
@@ -235,3 +246,64 @@ def test_lease_that_the_worker_brought_along_is_one_that_it_has() -> None:
     assert session.hear(news_of(a_delivery(1)))
 
     assert len(told) == 1
+
+
+def test_worker_without_a_limit_in_bytes_takes_any() -> None:
+    session = a_session(max_outstanding=3)
+    session.assign([a_delivery(1, input_bytes=1 << 40)])
+
+    assert (session.room, session.room_bytes) == (2, None)
+
+
+def test_inputs_take_up_the_room_in_bytes_and_their_end_returns_it() -> None:
+    session = a_session(max_bytes=1_000)
+
+    session.assign([a_delivery(1, input_bytes=300), a_delivery(2, input_bytes=400)])
+
+    assert (session.room, session.room_bytes) == (8, 300)
+    session.settle(key_of(a_delivery(1)))
+    session.settle(key_of(a_delivery(1)))
+    assert session.room_bytes == 600
+    session.settle(key_of(a_delivery(2)))
+    assert (session.room_bytes, session.holds_nothing) == (1_000, True)
+
+
+@pytest.mark.parametrize("input_bytes", [1_000, 5_000])
+def test_worker_whose_bytes_are_used_up_has_no_room(input_bytes: int) -> None:
+    session = a_session(max_bytes=1_000)
+
+    session.assign([a_delivery(1, input_bytes=input_bytes)])
+
+    assert (session.room, session.room_bytes) == (0, 0)
+    session.settle(key_of(a_delivery(1)))
+    assert (session.room, session.room_bytes) == (10, 1_000)
+
+
+def test_inputs_that_were_taken_back_or_lost_return_their_bytes() -> None:
+    session = a_session(max_bytes=1_000)
+    session.assign([a_delivery(1, input_bytes=300), a_delivery(2, input_bytes=400)])
+
+    session.hear(news_of(a_delivery(1)))
+    assert session.room_bytes == 600
+    session.take_back_unwritten()
+    assert session.room_bytes == 1_000
+
+
+def test_lease_that_the_worker_brought_along_is_a_task_of_no_known_size() -> None:
+    session = a_session(max_outstanding=2, max_bytes=1_000)
+
+    session.hold(("task-1", b"token"))
+
+    assert (session.room, session.room_bytes, session.holds_nothing) == (1, 1_000, False)
+
+
+def test_limit_in_bytes_may_come_and_go() -> None:
+    session = a_session()
+    session.assign([a_delivery(1, input_bytes=300)])
+
+    session.set_max_outstanding(10, 200)
+    assert (session.room, session.room_bytes) == (0, 0)
+    session.set_max_outstanding(10, 1_000)
+    assert (session.room, session.room_bytes) == (9, 700)
+    session.set_max_outstanding(10)
+    assert (session.room, session.room_bytes) == (9, None)
