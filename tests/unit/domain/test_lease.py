@@ -18,6 +18,7 @@ from tailrace.server.domain.lease import (
     holds,
     lease_token,
     lose,
+    overrun,
     release,
     start,
 )
@@ -72,6 +73,136 @@ def test_a_start_counts_the_attempt_and_gives_the_full_lease() -> None:
 
     assert (started.state, started.attempt, started.revision) == (TaskState.STARTED, 1, 2)
     assert (started.update_ms, started.lease_expire_ms) == (NOW_MS + 3, NOW_MS + 3 + 45_000)
+
+
+def test_each_attempt_has_its_own_start() -> None:
+    first = start(a_delivered(), now_ms=NOW_MS + 3)
+    again = deliver(lose(first, failure=LOST, now_ms=NOW_MS), nonce=NONCE, start_immediately=False, now_ms=NOW_MS)
+
+    assert a_delivered().start_ms is None
+    assert (first.start_ms, again.start_ms) == (NOW_MS + 3, NOW_MS + 3)
+    assert start(again, now_ms=NOW_MS + 9).start_ms == NOW_MS + 9
+
+
+def test_a_delivery_that_starts_at_once_has_the_full_lease() -> None:
+    record = a_record(lease_ms=45_000)
+
+    delivered = deliver(record, nonce=NONCE, start_immediately=True, now_ms=NOW_MS, worker_id="w-1")
+
+    assert (delivered.state, delivered.attempt, delivered.start_ms) == (TaskState.STARTED, 1, NOW_MS)
+    assert (delivered.lease_expire_ms, delivered.worker_id) == (NOW_MS + 45_000, "w-1")
+
+
+def beaten(record: TaskRecord, *, is_waiting: bool = False, now_ms: int = NOW_MS, **said: Any) -> TaskRecord:
+    kept = beat(record, token_of(record), is_waiting=is_waiting, now_ms=now_ms, **said)
+    assert kept is not None
+    return kept
+
+
+def test_who_runs_a_task_is_known_from_the_delivery_or_else_from_a_beat() -> None:
+    named = deliver(a_record(), nonce=NONCE, start_immediately=False, now_ms=NOW_MS, worker_id="w-1")
+
+    assert a_delivered().worker_id == ""
+    assert beaten(a_delivered(), worker_id="w-2").worker_id == "w-2"
+    assert beaten(a_delivered(), is_waiting=True, worker_id="w-2").worker_id == "w-2"
+    assert [beaten(named).worker_id, beaten(named, worker_id="w-2").worker_id] == ["w-1", "w-2"]
+
+
+def test_the_first_beat_that_is_not_waiting_starts_the_attempt_and_the_next_extend_it() -> None:
+    waiting = beaten(a_delivered(lease_ms=45_000), is_waiting=True, now_ms=NOW_MS + 1)
+    first = beaten(waiting, now_ms=NOW_MS + 2)
+    second = beaten(first, now_ms=NOW_MS + 3)
+    late = beaten(second, is_waiting=True, now_ms=NOW_MS + 4)
+
+    assert [r.attempt for r in (waiting, first, second, late)] == [0, 1, 1, 1]
+    assert [r.revision for r in (waiting, first, second, late)] == [1, 2, 2, 2]
+    assert waiting.lease_expire_ms == NOW_MS + 1 + DELIVERY_LEASE_MS
+    assert [r.lease_expire_ms for r in (first, second, late)] == [NOW_MS + 45_000 + at for at in (2, 3, 4)]
+
+
+def test_progress_replaces_what_was_said_before_and_changes_no_state() -> None:
+    started = a_started()
+
+    half = beaten(started, progress=b"half")
+    silent = beaten(half)
+
+    assert (half.progress, silent.progress) == (b"half", b"half")
+    assert beaten(half, progress=b"most").progress == b"most"
+    assert (half.state, half.revision, half.update_ms) == (started.state, started.revision, started.update_ms)
+
+
+def test_progress_counts_from_the_beat_that_starts_the_attempt() -> None:
+    assert beaten(a_delivered(), is_waiting=True, progress=b"none yet").progress is None
+    assert beaten(a_delivered(), progress=b"half").progress == b"half"
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [
+        lambda record: lose(record, failure=LOST, now_ms=NOW_MS),
+        lambda record: release(record, token_of(record), delay_ms=0, failure=LOST, now_ms=NOW_MS),
+        lambda record: ended(record, a_failure(record, default_retry_policy=RetryPolicy(max_attempts=2))),
+    ],
+    ids=["lost", "released", "failed"],
+)
+def test_progress_goes_on_to_the_next_attempt(leave: Callable[[TaskRecord], TaskRecord]) -> None:
+    half = beaten(a_started(), progress=b"half")
+
+    again = deliver(leave(half), nonce=NONCE, start_immediately=False, now_ms=NOW_MS)
+
+    assert again.progress == b"half"
+
+
+def test_a_success_ends_what_was_asked_to_stop_in_success_and_nothing_else_does() -> None:
+    asked = replace(a_started(), revocation=b"stop")
+    token = token_of(asked)
+    policy = RetryPolicy(max_attempts=9)
+
+    success = ended(asked, a_failure(asked, state=TaskState.SUCCESS, result=b"3", failure=None))
+    others = [
+        ended(asked, a_failure(asked, default_retry_policy=policy)),
+        lose(asked, failure=LOST, now_ms=NOW_MS),
+        release(asked, token, delay_ms=0, failure=LOST, now_ms=NOW_MS),
+    ]
+
+    assert (success.state, success.result, success.revocation) == (TaskState.SUCCESS, b"3", None)
+    assert [other and (other.state, other.failure) for other in others] == [(TaskState.REVOKED, b"stop")] * 3
+
+
+@pytest.mark.parametrize(("delay_ms", "state"), [(499, TaskState.RETRY), (500, TaskState.FAILURE)])
+def test_a_retry_that_would_come_after_the_total_timeout_is_not_waited_for(delay_ms: int, state: TaskState) -> None:
+    record = a_started(total_timeout_ms=500, retry_policy=RetryPolicy(max_attempts=2))
+
+    after = ended(record, a_failure(record, next_retry_delay_ms=delay_ms))
+
+    assert after.state is state
+    assert (after.failure or after.last_failure) == b"broken"
+
+
+def test_a_backoff_beyond_the_total_timeout_is_not_waited_for_either() -> None:
+    policy = RetryPolicy(max_attempts=2, initial_backoff_ms=1_000)
+    record = a_started(total_timeout_ms=500, execution_timeout_ms=1, retry_policy=policy)
+
+    after = overrun(record, failure=b"ran too long", jitter=0, now_ms=NOW_MS)
+
+    assert (after.state, after.failure) == (TaskState.FAILURE, b"ran too long")
+
+
+def test_a_lease_lost_after_the_total_timeout_is_the_end() -> None:
+    lost = lose(a_started(total_timeout_ms=500), failure=LOST, now_ms=NOW_MS + 500)
+
+    assert (lost.state, lost.failure) == (TaskState.FAILURE, LOST)
+
+
+@pytest.mark.parametrize("late_ms", [0, 10**9])
+def test_a_result_that_comes_before_anybody_acted_on_the_deadline_is_taken(late_ms: int) -> None:
+    record = a_started(total_timeout_ms=500, execution_timeout_ms=1)
+    end = a_failure(record, state=TaskState.SUCCESS, result=b"3", failure=None)
+
+    outcome = end_attempt(record, end, now_ms=NOW_MS + 500 + late_ms)
+
+    assert outcome is not None
+    assert outcome.state is TaskState.SUCCESS
 
 
 def test_the_number_of_a_delivery_only_grows() -> None:

@@ -34,6 +34,43 @@ def test_a_new_task_with_a_delay_is_on_the_schedule_until_it_is_over() -> None:
     assert (record.state, record.place, record.due_ms) == (TaskState.PENDING, Place.SCHEDULE, NOW_MS + 70)
 
 
+def test_a_new_task_may_name_the_time_of_its_start() -> None:
+    record = a_record(schedule_ms=NOW_MS + 70)
+
+    assert (record.state, record.place, record.due_ms) == (TaskState.PENDING, Place.SCHEDULE, NOW_MS + 70)
+
+
+@pytest.mark.parametrize("schedule_ms", [0, NOW_MS - 1, NOW_MS])
+def test_a_start_in_the_past_is_a_start_now(schedule_ms: int) -> None:
+    record = a_record(schedule_ms=schedule_ms)
+
+    assert (record.place, record.due_ms) == (Place.READY, None)
+
+
+@pytest.mark.parametrize(
+    ("times", "start_deadline_ms"),
+    [
+        ({}, None),
+        ({"start_deadline_ms": NOW_MS + 3}, NOW_MS + 3),
+        ({"start_within_ms": 40}, NOW_MS + 40),
+        ({"start_within_ms": 40, "start_delay_ms": 7}, NOW_MS + 47),
+        ({"start_within_ms": 40, "schedule_ms": NOW_MS + 9}, NOW_MS + 49),
+        ({"start_within_ms": 40, "schedule_ms": NOW_MS - 9}, NOW_MS + 40),
+        ({"start_within_ms": 0}, NOW_MS),
+    ],
+)
+def test_the_latest_start_is_counted_from_the_earliest(times: dict[str, int], start_deadline_ms: int | None) -> None:
+    assert a_record(**times).start_deadline_ms == start_deadline_ms
+
+
+@pytest.mark.parametrize("start_delay_ms", [0, 50])
+def test_the_total_timeout_is_counted_from_acceptance(start_delay_ms: int) -> None:
+    record = a_record(total_timeout_ms=900, start_delay_ms=start_delay_ms)
+
+    assert record.total_deadline_ms == NOW_MS + 900
+    assert a_record().total_deadline_ms is None
+
+
 @pytest.mark.parametrize(("delay_ms", "place", "due_ms"), [(0, Place.READY, None), (5, Place.SCHEDULE, NOW_MS + 5)])
 def test_a_task_that_waits_is_held_by_nobody(delay_ms: int, place: Place, due_ms: int | None) -> None:
     started = a_started()
@@ -68,6 +105,15 @@ def test_an_ended_task_is_in_nobodys_hands_and_expires_after_its_ttl() -> None:
     assert record.expire_ms == NOW_MS + 5 + 9_000
 
 
+@pytest.mark.parametrize("state", [TaskState.SUCCESS, TaskState.FAILURE, TaskState.REVOKED])
+def test_an_ended_task_has_no_progress_any_more_but_says_who_ran_it_since_when(state: TaskState) -> None:
+    started = replace(a_started(), progress=b"half", worker_id="w", start_ms=NOW_MS + 3)
+
+    record = finish(started, state, now_ms=NOW_MS + 5)
+
+    assert (record.progress, record.worker_id, record.start_ms) == (None, "w", NOW_MS + 3)
+
+
 def test_a_ttl_of_zero_keeps_no_result_and_the_record_for_a_minute() -> None:
     record = finish(a_started(result_ttl_ms=0), TaskState.SUCCESS, now_ms=NOW_MS, result=b"3")
 
@@ -90,10 +136,25 @@ def test_a_snapshot_says_what_the_record_says() -> None:
 
     snapshot = snapshot_of(record)
 
-    shared = [name for name in snapshot.__slots__ if name != "is_whole"]
+    shared = [name for name in snapshot.__slots__ if name not in {"is_whole", "is_queue_paused"}]
     assert {name: getattr(snapshot, name) for name in shared} == {name: getattr(record, name) for name in shared}
     assert snapshot.is_whole
     assert snapshot.is_done
+
+
+@pytest.mark.parametrize(
+    ("record", "is_kept_by_it"),
+    [
+        (a_record(), True),
+        (a_record(start_delay_ms=5), False),
+        (a_delivered(), False),
+        (finish(a_started(), TaskState.SUCCESS, now_ms=NOW_MS), False),
+    ],
+    ids=["ready", "scheduled", "delivered", "done"],
+)
+def test_a_paused_queue_keeps_only_what_is_ready(record: TaskRecord, is_kept_by_it: bool) -> None:
+    assert snapshot_of(record, is_queue_paused=True).is_queue_paused is is_kept_by_it
+    assert not snapshot_of(record).is_queue_paused
 
 
 @pytest.mark.parametrize("is_forced", [False, True])
