@@ -8,13 +8,14 @@ from typing import Any
 import grpc
 import pytest
 
-from tailrace.v1 import task_pb2, task_service_pb2, worker_service_pb2
+from tailrace.v1 import admin_service_pb2, task_pb2, task_service_pb2, worker_service_pb2
 from tailrace.v1 import worker_service_pb2 as pb
 from tests.integration.api.serving import CALL_S, MIB, Api, Refusal, a_request, a_success, a_worker, refused
 
 SERVICES = (
     task_service_pb2.DESCRIPTOR.services_by_name["TaskService"],
     worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"],
+    admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"],
 )
 METHODS = [method for service in SERVICES for method in service.methods]
 GARBAGE = [

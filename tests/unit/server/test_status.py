@@ -22,6 +22,13 @@ ERRORS = [
     errors.TaskIdConflictError(LONGEST_ID),
     errors.LeaseLostError(LONGEST_ID),
     errors.ProtocolUnsupportedError(99, minimum=1, maximum=1),
+    errors.TaskNotTerminalError(LONGEST_ID),
+    errors.TaskNotResubmittableError(LONGEST_ID, "SUCCESS"),
+    errors.PageTokenInvalidError(),
+    errors.WorkerNotFoundError(LONGEST_ID),
+    errors.QueueFullError("x" * 64, max_depth=1_000_000_000),
+    errors.StoreEmptiedError(),
+    errors.StoreFullError("the store takes no more data"),
     errors.ServerDrainingError(),
     errors.StoreUnavailableError("the store did not answer", metadata={"task_id": LONGEST_ID}),
 ]
@@ -141,9 +148,9 @@ def test_bad_request_names_the_first_ten_fields_at_fault() -> None:
 def test_callers_are_told_when_to_come_back_exactly_where_that_helps(error: TailraceError) -> None:
     trailers = trailers_of(error)
 
-    is_unavailable = TABLE[type(error)][0] is grpc.StatusCode.UNAVAILABLE
+    helps = TABLE[type(error)][0] in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
     has_retry_info = any(d.Is(RetryInfo.DESCRIPTOR) for d in details_of(trailers).details)
-    assert (has_retry_info, "grpc-retry-pushback-ms" in dict(trailers)) == (is_unavailable, is_unavailable)
+    assert (has_retry_info, "grpc-retry-pushback-ms" in dict(trailers)) == (helps, helps)
 
 
 def test_id_made_by_the_server_comes_back_when_the_store_did_not_answer() -> None:
