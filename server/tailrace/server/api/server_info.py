@@ -21,6 +21,7 @@ def server_info(*, max_payload_bytes: int) -> task_service_pb2.GetServerInfoResp
         max_request_bytes=limits.MAX_BATCH_BYTES,
         max_batch_size=limits.MAX_BATCH_ITEMS,
         max_wait_targets=limits.MAX_WAIT_TARGETS,
+        max_watch_targets=limits.MAX_WATCH_TARGETS,
         max_wait_timeout=duration_ms(limits.MAX_WAIT_TIMEOUT_MS),
         max_stream_duration=duration_s(limits.WAIT_STREAM_LIFE_S),
         min_lease_duration=duration_ms(MIN_LEASE_MS),

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from tailrace.server.api import render
 from tailrace.server.api.handler import Context, OpenCalls
@@ -11,14 +11,14 @@ from tailrace.server.api.parse_fields import TASK_ID, check_count, check_name, c
 from tailrace.server.api.parse_revoke import parse_revocations
 from tailrace.server.api.parse_task import parse_submission
 from tailrace.server.api.server_info import server_info
+from tailrace.server.api.submit_items import parse_items, submissions_of, submit_item, submit_response
 from tailrace.server.api.violations import Violations, invalid
 from tailrace.server.api.wait_stream import WaitStream, parse_wait
+from tailrace.server.api.watch_stream import WatchStream
 from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.domain import limits
 from tailrace.server.domain.errors import StoreUnavailableError, TailraceError, TaskNotFoundError
-from tailrace.server.domain.ids import new_task_id
 from tailrace.server.domain.task import Submission, TaskSnapshot
-from tailrace.server.store.values import Submitted
 from tailrace.server.waiting.waiting import Waiting
 from tailrace.v1 import task_service_pb2 as pb
 from tailrace.v1.task_service_pb2_grpc import TaskServiceServicer
@@ -47,22 +47,16 @@ class TaskService(TaskServiceServicer):
             raise StoreUnavailableError(str(outcome), metadata={"task_id": submission.task_id})
         if isinstance(outcome, TailraceError):
             raise outcome
-        return _submit_response(outcome)
+        return submit_response(outcome)
 
     async def BatchSubmit(self, request: pb.BatchSubmitRequest, context: Context) -> pb.BatchSubmitResponse:
         """Accept many, each by itself."""
         check_count("requests", request.requests, limit=limits.MAX_BATCH_ITEMS, minimum=1)
         check_size("requests", request.ByteSize())
-        task_ids, parsed = [], []
-        for index, item in enumerate(request.requests):
-            item.task_id = item.task_id or new_task_id()
-            task_ids.append(item.task_id)
-            parsed.append(self._parse_item(item, f"requests[{index}]."))
-        valid = [item for item in parsed if isinstance(item, Submission)]
-        outcomes = iter(await self._coordinator.submit(valid))
+        parsed = parse_items(request.requests, field="requests", max_payload_bytes=self._max_payload_bytes)
+        outcomes = iter(await self._coordinator.submit(submissions_of(parsed)))
         items = [
-            _submit_item(task_id, next(outcomes) if isinstance(item, Submission) else item)
-            for task_id, item in zip(task_ids, parsed, strict=True)
+            submit_item(task_id, next(outcomes) if isinstance(item, Submission) else item) for task_id, item in parsed
         ]
         return pb.BatchSubmitResponse(items=items)
 
@@ -103,6 +97,19 @@ class TaskService(TaskServiceServicer):
         wait = parse_wait(request)
         await WaitStream(wait, self._waiting, self._calls.draining, context.write).run()
 
+    async def Watch(  # type: ignore[override]  # requests with their size in, writes to the context
+        self, requests: AsyncIterator[tuple[pb.WatchRequest, int]], context: Context
+    ) -> None:
+        """Follow tasks, and accept some, for as long as the stream lives; each request comes with its size."""
+        stream = WatchStream(
+            coordinator=self._coordinator,
+            waiting=self._waiting,
+            draining=self._calls.draining,
+            write=context.write,
+            max_payload_bytes=self._max_payload_bytes,
+        )
+        await stream.run(requests)
+
     async def GetTask(self, request: pb.GetTaskRequest, context: Context) -> pb.GetTaskResponse:
         """Read one record."""
         return await self._looking.get_task(request)
@@ -134,12 +141,6 @@ class TaskService(TaskServiceServicer):
     async def GetServerInfo(self, request: pb.GetServerInfoRequest, context: Context) -> pb.GetServerInfoResponse:
         """Tell version and limits."""
         return server_info(max_payload_bytes=self._max_payload_bytes)
-
-    def _parse_item(self, request: pb.SubmitRequest, path: str) -> Submission | TailraceError:
-        try:
-            return parse_submission(request, max_payload_bytes=self._max_payload_bytes, path=path)
-        except TailraceError as error:
-            return error
 
     async def _read_one(self, task_id: str) -> TaskSnapshot:
         outcome = await self._coordinator.read_whole(task_id)
@@ -187,16 +188,6 @@ class TaskService(TaskServiceServicer):
             subscription.close()
         # Changes that were no end were not followed, so what was read at first may be old.
         return await self._read_one(request.task_id)
-
-
-def _submit_response(outcome: Submitted) -> pb.SubmitResponse:
-    return pb.SubmitResponse(task=render.task_result(outcome.snapshot), created=outcome.is_created)
-
-
-def _submit_item(task_id: str, outcome: Submitted | TailraceError) -> pb.SubmitItem:
-    if isinstance(outcome, TailraceError):
-        return pb.SubmitItem(task_id=render.echo(task_id), error=render.item_error(outcome))
-    return pb.SubmitItem(task_id=task_id, submitted=_submit_response(outcome))
 
 
 def _result_item(task_id: str, outcome: TaskSnapshot | TailraceError) -> pb.BatchGetResultsResponse.Item:

@@ -59,6 +59,10 @@ class Subscription:
         """Whether nothing is left to wait for."""
         return not self._open
 
+    def count_new(self, task_ids: Iterable[str]) -> int:
+        """Count the tasks that are not followed yet, one named twice once."""
+        return len({task_id for task_id in task_ids if task_id not in self._open})
+
     def add(self, targets: Mapping[str, int | None]) -> None:
         """Follow more tasks, each with the revision seen last, or None; those that are followed already stay as is.
 
