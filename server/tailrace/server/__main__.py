@@ -43,7 +43,8 @@ def _config(argv: Sequence[str] | None) -> ServerConfig:
         "--store",
         metavar="URL",
         default=config.store,
-        help="sqlite:///path, redis://host:port/db or rediss://...; default: an embedded store in your state directory",
+        help="sqlite:///path, redis://host:port/db, redis+cluster://host:port, or rediss for TLS; "
+        "default: an embedded store in your state directory",
     )
     parser.add_argument(
         "--max-queue-depth",
@@ -51,6 +52,12 @@ def _config(argv: Sequence[str] | None) -> ServerConfig:
         type=int,
         default=config.max_queue_depth,
         help="refuse more tasks than may wait in one queue; default: no limit",
+    )
+    parser.add_argument(
+        "--stop-on-empty-store",
+        action="store_true",
+        default=config.stop_on_empty_store,
+        help="stop, instead of going on, when the store came back without its data",
     )
     parser.add_argument("--log-level", default=config.log_level, help="debug, info, warning or error")
     parser.add_argument("--log-format", default=config.log_format, help="auto, console or json")

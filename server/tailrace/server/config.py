@@ -20,12 +20,14 @@ class ServerConfig:
     listen: str = DEFAULT_LISTEN
     """HOST:PORT; port 0 picks a free one."""
     store: str | None = None
-    """URL of the store: ``sqlite:///path``, ``redis://`` or ``rediss://``; None is the embedded store in the user's
-    state directory."""
+    """URL of the store: ``sqlite:///path``, ``redis://`` or ``rediss://``, with ``+cluster`` for a Redis Cluster; None
+    is the embedded store in the user's state directory."""
     max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES
     """Largest input and largest result; at most 3 MiB."""
     max_queue_depth: int | None = None
     """How many tasks may wait in one queue before more are refused; None, or 0: no limit."""
+    stop_on_empty_store: bool = False
+    """Stop, instead of going on, when the store came back without its data."""
     grace_s: float = 10.0
     """How long a stopping server goes on serving the streams that are open; 0 to 3600."""
     log_level: str = "info"
@@ -50,11 +52,21 @@ class ServerConfig:
             raise ValueError(f"log_format: {self.log_format!r} is not auto, console or json")
 
 
+_FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in _FLAGS:
+        raise ValueError
+    return _FLAGS[text.lower()]
+
+
 _VARIABLES: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "TAILRACE_LISTEN": ("listen", str),
     "TAILRACE_STORE": ("store", str),
     "TAILRACE_MAX_PAYLOAD_BYTES": ("max_payload_bytes", int),
     "TAILRACE_MAX_QUEUE_DEPTH": ("max_queue_depth", int),
+    "TAILRACE_STOP_ON_EMPTY_STORE": ("stop_on_empty_store", _flag),
     "TAILRACE_GRACE": ("grace_s", float),
     "TAILRACE_LOG_LEVEL": ("log_level", str),
     "TAILRACE_LOG_FORMAT": ("log_format", str),
@@ -73,5 +85,6 @@ def from_environment(environment: Mapping[str, str]) -> ServerConfig:
             try:
                 settings[field] = read(text)
             except ValueError:
-                raise ValueError(f"{variable}: {text!r} is not a number") from None
+                kind = "1 or 0" if read is _flag else "a number"
+                raise ValueError(f"{variable}: {text!r} is not {kind}") from None
     return ServerConfig(**settings)

@@ -31,6 +31,7 @@ from tailrace.server.maintenance.expirer import expirer
 from tailrace.server.maintenance.lease_reaper import lease_reaper
 from tailrace.server.store.base import Store
 from tailrace.server.store.by_url import store_for
+from tailrace.server.store.changes import StoreEmptied
 from tailrace.server.waiting.waiting import Waiting
 from tailrace.v1 import admin_service_pb2, task_service_pb2, worker_service_pb2
 
@@ -168,6 +169,9 @@ class Server:
             self.waiting.apply(change)
             self.dispatcher.apply(change)
             self.presence.apply(change)
+            if isinstance(change, StoreEmptied) and self._config.stop_on_empty_store:
+                logger.error("server_failed", why="the store came back without its data")
+                self.failed.set()
 
     async def _set_health(self, status: "health_pb2.HealthCheckResponse.ServingStatus.ValueType") -> None:
         for name in ("", *(service.full_name for service in SERVICES)):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from tailrace.server.domain.errors import StoreUnavailableError
+from tailrace.server.domain.errors import StoreFullError, StoreUnavailableError
 from tailrace.server.store.values import Tick
 
 LONGEST_REST_S = 1.0
@@ -38,7 +38,7 @@ async def keep_up(duty: Duty, partition: int) -> None:
         try:
             async with asyncio.timeout(CALL_DEADLINE_S):
                 tick = await duty.tick(partition)
-        except (StoreUnavailableError, TimeoutError) as error:
+        except (StoreUnavailableError, StoreFullError, TimeoutError) as error:
             logger.warning("duty_failed", duty=duty.name, partition=partition, error=str(error))
         except Exception:
             logger.exception("duty_failed", duty=duty.name, partition=partition)

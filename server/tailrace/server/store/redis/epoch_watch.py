@@ -46,6 +46,11 @@ class EpochWatch:
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def epoch(self) -> str | None:
+        """Names the data that is there as far as is known; None before the start."""
+        return None if self._deployment is None else self._deployment.epoch
+
     def start(self, deployment: Deployment) -> None:
         """Begin to look; ``deployment`` is what should be there."""
         self._deployment = deployment
@@ -74,7 +79,7 @@ class EpochWatch:
                     self._on_unusable(f"{error}; the server has to be started again")
                 raise
             if self._deployment.epoch != known.epoch:
-                logger.error("store_emptied", address=self._client.address, what="all tasks that it held are gone")
+                logger.warning("store_set_up_anew", address=self._client.address, epoch=self._deployment.epoch)
                 self._on_emptied()
 
     async def _run(self) -> None:
