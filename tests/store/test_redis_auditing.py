@@ -216,7 +216,7 @@ async def test_records_of_other_partitions_are_left_to_their_own_audit(redis_url
             await harness.store.submit_tasks(partition, [a_submission(f"in-{partition}", start_delay_ms=1)])
             await harness.admin.unlink(f"{harness.prefix(partition)}sched")
 
-        audited: list[Audited] = []
+        audited = list[Audited]()
         cursor = ""
         while not audited or cursor:
             audited.append(await harness.store.audit_tasks(1, cursor, 10))
