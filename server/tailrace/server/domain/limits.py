@@ -60,7 +60,8 @@ MAX_LOOKED_AT: Final = 2_000
 QUEUE_DEPTH_CEILING: Final = 1_000_000_000
 """Larger limits on waiting tasks are a slip of the keyboard."""
 PURGE_BUDGET_S: Final = 5.0
-MAX_PURGE_STEP: Final = 500
+MAX_PURGE_STEP: Final = 50
+"""Tasks that one store call of a purge looks at: it keeps Redis from everybody else for a few milliseconds."""
 
 MAX_WAIT_TARGETS: Final = 1_000
 MAX_WATCH_TARGETS: Final = 100_000
