@@ -95,6 +95,15 @@ async def test_a_queue_may_be_paused_before_it_has_a_task(steps: Steps) -> None:
     assert await steps.drain("new") == []
 
 
+async def test_resuming_a_queue_that_never_was_does_not_make_it_known(steps: Steps) -> None:
+    stats = await steps.pause("new", is_paused=False)
+
+    assert stats == QueueStats(
+        queue="new", is_paused=False, ready_count=0, schedule_count=0, lease_count=0, oldest_age_ms=None
+    )
+    assert await steps.store.list_queues(0, "", 10) == []
+
+
 async def test_a_ready_task_tells_that_its_queue_is_paused(steps: Steps) -> None:
     await steps.submit(a_submission("ready"), a_submission("scheduled", start_delay_ms=10))
     await steps.submit(a_submission("held", priority=9), a_submission("elsewhere", queue="other"))

@@ -24,9 +24,10 @@ def list_queues(records: Records, after: str, limit: int) -> list[QueueStats]:
 
 def pause_queue(records: Records, queue: str, *, is_paused: bool) -> QueueStats:
     """See OperatorStore.pause_queue."""
-    records.connection.execute(statements.PAUSE_QUEUE, (records.partition, queue, is_paused))
+    statement = statements.PAUSE_QUEUE if is_paused else statements.RESUME_QUEUE
+    records.connection.execute(statement, (records.partition, queue))
     row = records.connection.execute(statements.QUEUE_STATS, (records.partition, queue)).fetchone()
-    stats = _stats_of(row, records.now_ms)
+    stats = _stats_of(row or (queue, False, 0, 0, 0, None), records.now_ms)
     if stats.ready_count and not is_paused:
         records.changes.append(QueueReady(queue))
     return stats

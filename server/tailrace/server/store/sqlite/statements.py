@@ -145,9 +145,9 @@ SELECT name, is_paused, ready_count, schedule_count, lease_count, iif(ready_coun
 LIST_QUEUES: Final = f"{_STATS.strip()} WHERE partition = ? AND name > ? ORDER BY name LIMIT ?"
 QUEUE_STATS: Final = f"{_STATS.strip()} WHERE partition = ? AND name = ?"
 PAUSE_QUEUE: Final = """
-INSERT INTO queue (partition, name, is_paused) VALUES (?, ?, ?)
-ON CONFLICT DO UPDATE SET is_paused = excluded.is_paused
+INSERT INTO queue (partition, name, is_paused) VALUES (?, ?, TRUE) ON CONFLICT DO UPDATE SET is_paused = TRUE
 """
+RESUME_QUEUE: Final = "UPDATE queue SET is_paused = FALSE WHERE partition = ? AND name = ?"
 NEXT_QUEUES: Final = """
 SELECT name, ready_count, schedule_count, lease_count FROM queue WHERE partition = ? AND name > ? ORDER BY name LIMIT ?
 """
