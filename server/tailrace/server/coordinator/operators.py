@@ -74,9 +74,11 @@ class Operators:
         return detail
 
     async def list_tasks(
-        self, place: str, page_size: int, *, passes: Callable[[TaskDetail], bool], with_payloads: bool
+        self, place: str, page_size: int, *, passes: Callable[[TaskDetail], bool] | None, with_payloads: bool
     ) -> TaskPage:
         """Look through tasks, partition by partition, from a place on that an earlier page gave; at first ``""``.
+
+        Those that ``passes`` turns down are left out; None: none are.
 
         Raises:
             PageTokenInvalidError: The place is none.

@@ -32,11 +32,12 @@ class TaskPager:
     """
 
     def __init__(
-        self, store: OperatorStore, partitions: int, *, passes: Callable[[TaskDetail], bool], with_payloads: bool
+        self, store: OperatorStore, partitions: int, *, passes: Callable[[TaskDetail], bool] | None, with_payloads: bool
     ) -> None:
         self._store = store
         self._partitions = partitions
-        self._passes = passes
+        self._is_filtered = passes is not None
+        self._passes = passes or (lambda _: True)
         self._with_payloads = with_payloads
         self._page: list[TaskDetail] = []
         self._page_bytes = 0
@@ -69,6 +70,8 @@ class TaskPager:
         and what stayed where it was must not be passed over.
         """
         limit = min(STEP, limits.MAX_LOOKED_AT - self._looked_at)
+        if not self._is_filtered:
+            limit = min(limit, page_size - len(self._page))
         while limit > 0:
             listed = await self._list(partition, cursor, limit)
             count = self._count_fitting(listed, page_size)
