@@ -4,7 +4,10 @@
 --   looked at last.
 -- Returns {number of tasks, how many are still ready or on the schedule, where to go on or "", changes}.
 local queue, limit, failure = ARGV[4], tonumber(ARGV[5]), ARGV[6]
+local MAX_PURGED = 150 -- in one call: ending a task costs far more than to look at one of another queue
 local purged, looked_at = 0, 0
+
+local function is_enough() return looked_at >= limit or purged >= MAX_PURGED end
 
 local function purge(task)
   purged = purged + 1
@@ -12,7 +15,7 @@ local function purge(task)
 end
 
 local function purge_level(level)
-  local ids = call('LRANGE', list_key(queue, level), 0, limit - looked_at - 1)
+  local ids = call('LRANGE', list_key(queue, level), 0, math.min(limit - looked_at, MAX_PURGED - purged) - 1)
   for _, task_id in ipairs(ids) do
     local task = not was_left(task_id, queue, level) and find(task_id)
     if task and task.place == 'ready' and task.queue == queue and task.priority == level then
@@ -25,10 +28,12 @@ local function purge_level(level)
 end
 
 local function purge_schedule(score, last_id)
-  local first = score and rank_behind(KEYS[2], false, tonumber(score), last_id) or 0
+  local first, cursor = score and rank_behind(KEYS[2], false, tonumber(score), last_id) or 0, nil
   local room = limit - looked_at
   local entries = call('ZRANGE', KEYS[2], first, first + room - 1, 'WITHSCORES')
   for i = 1, #entries, 2 do
+    if is_enough() then break end
+    looked_at, cursor = looked_at + 1, 'schedule ' .. entries[i + 1] .. ' ' .. entries[i]
     local task = find(entries[i])
     if not task or task.place ~= 'schedule' then
       table.insert(stale.schedule, entries[i])
@@ -36,16 +41,16 @@ local function purge_schedule(score, last_id)
       purge(task)
     end
   end
-  local is_end = #entries < 2 * room or counted(queue, 'schedule') + schedule_before[queue] <= 0
-  return is_end and '' or 'schedule ' .. entries[#entries] .. ' ' .. entries[#entries - 1]
+  local is_end = not is_enough() or counted(queue, 'schedule') + schedule_before[queue] <= 0
+  return is_end and '' or cursor
 end
 
 local mask, cursor = mask_of(queue), ARGV[7]
 if cursor == 'ready' then
   for level = 9, 0, -1 do
-    if looked_at < limit and bit.band(mask, bit.lshift(1, level)) ~= 0 then purge_level(level) end
+    if not is_enough() and bit.band(mask, bit.lshift(1, level)) ~= 0 then purge_level(level) end
   end
 end
-if looked_at < limit then cursor = purge_schedule(string.match(cursor, '^schedule (%d+) (.+)$')) end
+if not is_enough() then cursor = purge_schedule(string.match(cursor, '^schedule (%d+) (.+)$')) end
 commit()
 return {purged, depth_of(queue), cursor, change_lines()}
