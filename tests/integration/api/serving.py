@@ -12,7 +12,7 @@ import grpc
 from google.protobuf.duration_pb2 import Duration
 
 from tailrace.server import Server, ServerConfig
-from tailrace.server.coordinator.failures import LEASE_EXPIRED
+from tailrace.server.coordinator.failures import DEADLINES, LEASE_EXPIRED
 from tailrace.server.store.base import Store
 from tailrace.v1 import task_pb2, task_service_pb2, worker_service_pb2
 from tailrace.v1.admin_service_pb2_grpc import AdminServiceStub
@@ -181,6 +181,7 @@ class Api:
             for partition in range(self.harness.store.partitions):
                 await self.harness.store.reap_leases(partition, 1000, LEASE_EXPIRED)
                 await self.harness.store.promote_due(partition, 1000)
+                await self.harness.store.end_overdue(partition, DEADLINES, [0] * 200)
             ms -= step_ms
 
 
