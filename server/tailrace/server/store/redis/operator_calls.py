@@ -1,6 +1,7 @@
 """The operators' half of the Store protocol on Redis."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
@@ -15,6 +16,9 @@ from tailrace.server.store.redis.engine import RedisEngine
 from tailrace.server.store.redis.errors import CallFailedError
 from tailrace.server.store.redis.operator_arguments import MAX_STEP
 from tailrace.server.store.redis.presence import Presence
+
+MAX_SCANS = 10
+"""How often one step of an audit goes on looking for records."""
 
 T = TypeVar("T")
 
@@ -50,7 +54,7 @@ class RedisOperatorCalls(RedisEngine):
         return await self._perform("pause_queue", partition, (queue, f"{is_paused:d}"), parse=replies.parse_paused)
 
     async def purge_queue(self, partition: int, queue: str, cursor: str, limit: int, failure: bytes) -> Purged:
-        """Revoke tasks of a queue that are ready or on the schedule, looking at 500 a call at most."""
+        """Revoke tasks of a queue that are ready or on the schedule, looking at 500 and revoking 150 a call at most."""
         return await self._perform(
             "purge_queue",
             partition,
@@ -60,17 +64,12 @@ class RedisOperatorCalls(RedisEngine):
         )
 
     async def audit_tasks(self, partition: int, cursor: str, limit: int) -> Audited:
-        """Compare about ``limit`` records with the indexes that should hold them.
-
-        SCAN goes through all of a server's keys: where several partitions share it, most calls find nothing to do.
-        """
-        task_ids, next_cursor = await self._ask(self._scan(partition, arguments.scan_cursor(cursor), limit))
-        repairs: dict[str, int] = {}
+        """Compare about ``limit`` records with the indexes that should hold them."""
+        task_ids, next_cursor = await self._ask(self._find_records(partition, arguments.scan_cursor(cursor), limit))
+        repairs = Counter[str]()
         for first in range(0, len(task_ids), MAX_STEP):
-            found = await self._perform(
-                "audit_tasks", partition, task_ids[first : first + MAX_STEP], parse=replies.parse_repairs
-            )
-            repairs = {name: repairs.get(name, 0) + found.get(name, 0) for name in repairs | found}
+            some_ids = task_ids[first : first + MAX_STEP]
+            repairs.update(await self._perform("audit_tasks", partition, some_ids, parse=replies.parse_repairs))
         return Audited(repairs=repairs, cursor=next_cursor)
 
     async def announce_workers(self, workers: Sequence[WorkerPresence]) -> None:
@@ -90,14 +89,22 @@ class RedisOperatorCalls(RedisEngine):
     def _presence(self) -> Presence:
         return Presence(self._client, self._keyspace, self._replica_id)
 
-    async def _scan(self, partition: int, cursor: str, limit: int) -> tuple[list[str], str]:
-        """Find ids of a partition's records, and where to go on, which is empty at the end."""
+    async def _find_records(self, partition: int, cursor: str, limit: int) -> tuple[list[str], str]:
+        """Find ids of a partition's records, each once, and where to go on, which is empty at the end.
+
+        SCAN goes through all that a server holds: other keys of the partition, and other partitions too.
+        """
         keys = self._partitions[partition]
         records = f"{keys.prefix}t:"
-        command = ("SCAN", cursor, "MATCH", f"{records}*", "COUNT", min(limit, MAX_STEP))
-        next_cursor, names = await self._client.call_near(keys.lease, *command)
-        task_ids = [name.decode().removeprefix(records) for name in names]
-        return task_ids, "" if next_cursor == b"0" else next_cursor.decode()
+        task_ids: dict[str, None] = {}
+        for _ in range(MAX_SCANS):
+            command = ("SCAN", cursor, "MATCH", f"{records}*", "COUNT", min(limit, MAX_STEP))
+            next_cursor, names = await self._client.call_near(keys.lease, *command)
+            cursor = next_cursor.decode()
+            task_ids.update(dict.fromkeys(name.decode().removeprefix(records) for name in names))
+            if cursor == "0" or len(task_ids) >= limit:
+                break
+        return list(task_ids), "" if cursor == "0" else cursor
 
     async def _ask(self, commands: Coroutine[Any, Any, T]) -> T:
         """Run commands that are no script; they change no task, so there is nothing to tell."""

@@ -1,6 +1,6 @@
 """What the operators' scripts answer; see ``replies``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -44,10 +44,10 @@ def parse_purged(reply: Any) -> Reply[Purged]:
     return Reply(Purged(count=count, remaining=remaining, cursor=cursor.decode()), changes_in(changed))
 
 
-def parse_repairs(reply: Any) -> Reply[dict[str, int]]:
+def parse_repairs(reply: Any) -> Reply[Mapping[str, int]]:
     """From ``audit_tasks``."""
     named, ready = reply
-    repairs = {name.decode(): number for name, number in zip(named[::2], named[1::2], strict=True)}
+    repairs: Mapping[str, int] = {name.decode(): number for name, number in zip(named[::2], named[1::2], strict=True)}
     return Reply(repairs, queues_ready(ready))
 
 
