@@ -447,8 +447,9 @@ async def test_malformed_request_ends_the_stream_and_what_came_before_counts(
 
 
 async def test_bytes_that_are_no_request_end_the_stream(lone_api: Api) -> None:
-    method = lone_api.channel.stream_stream("/tailrace.v1.TaskService/Watch")
-    call: grpc.aio.StreamStreamCall[bytes, bytes] = method(timeout=CALL_S)
+    watch: grpc.aio.StreamStreamMultiCallable[bytes, bytes]
+    watch = lone_api.channel.stream_stream("/tailrace.v1.TaskService/Watch")
+    call = watch(timeout=CALL_S)
     await call.write(b"\xff\xff\xff")
 
     refusal = await refused(call.read())

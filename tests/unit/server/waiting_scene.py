@@ -22,6 +22,8 @@ class WatchedCoordinator(Coordinator):
     def __init__(self, harness: SqliteHarness) -> None:
         super().__init__(harness.store)
         self.registered: list[list[str]] = []
+        self.registered_for_progress: list[str] = []
+        self.read_count = 0
         self.is_away = False
         self.answered = asyncio.Event()
         self.let_go = asyncio.Event()
@@ -31,6 +33,7 @@ class WatchedCoordinator(Coordinator):
         self, task_ids: Sequence[str], *, with_progress: bool = False
     ) -> list[TaskSnapshot | TailraceError | None]:
         self.registered.append(list(task_ids))
+        self.registered_for_progress += task_ids if with_progress else []
         if self.is_away:
             return [StoreUnavailableError("away")] * len(task_ids)
         outcomes = await super().register_waits(task_ids, with_progress=with_progress)
@@ -39,6 +42,7 @@ class WatchedCoordinator(Coordinator):
         return outcomes
 
     async def read(self, task_ids: Sequence[str]) -> list[TaskSnapshot | TailraceError | None]:
+        self.read_count += len(task_ids)
         return [StoreUnavailableError("away")] * len(task_ids) if self.is_away else await super().read(task_ids)
 
 
@@ -66,6 +70,9 @@ class Scene:
         assert delivery.task_id == task_id, "tasks are started in the order of their submission"
         await self.harness.store.beat_leases(0, [Beat(task_id=task_id, lease_token=delivery.lease_token)])
         return delivery.lease_token
+
+    async def say_progress(self, task_id: str, token: bytes, progress: bytes) -> None:
+        await self.harness.store.beat_leases(0, [Beat(task_id=task_id, lease_token=token, progress=progress)])
 
     async def run(self, task_id: str, *, result: bytes = b"3") -> None:
         token = await self.start(task_id)
@@ -102,6 +109,10 @@ class Told:
     @property
     def revisions(self) -> list[int]:
         return [snapshot.revision for snapshot in self.snapshots]
+
+    @property
+    def progress(self) -> list[bytes | None]:
+        return [snapshot.progress for snapshot in self.snapshots]
 
     async def until(self, holds: Callable[["Told"], bool], what: str) -> "Told":
         """Take news as they come until something holds of all of them."""

@@ -190,7 +190,7 @@ class Subscription:
         elif is_first and self.include_progress and snapshot.progress is not None:
             # The caller knows the revision, but not what was said since.
             self._mark(task_id, is_change=False)
-        if self._changed or not self._unanswered:
+        if is_first and not self._unanswered:
             self._arrived.set()
 
     def notice_progress(self, task_id: str) -> None:
@@ -211,11 +211,11 @@ class Subscription:
 
     def _mark(self, task_id: str, *, is_change: bool) -> None:
         self._changed[task_id] = is_change or self._changed.get(task_id, False)
+        self._arrived.set()
 
     def _progress_is_due(self, task_id: str) -> None:
         if task_id in self._open and task_id not in self._held:
             self._mark(task_id, is_change=False)
-            self._arrived.set()
 
     def _take_one(
         self, task_id: str, outcomes: Mapping[str, TaskSnapshot | None], message: Message, *, is_change: bool
