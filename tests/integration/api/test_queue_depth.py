@@ -1,5 +1,6 @@
 """--max-queue-depth: a full queue refuses, and takes again once there is room."""
 
+import time
 from collections.abc import AsyncIterator
 
 import grpc
@@ -7,6 +8,7 @@ import pytest
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
+from tailrace.client import AsyncClient, BatchSubmitError, QueueFullError
 from tailrace.v1 import task_service_pb2
 from tests.integration.api.looking_steps import fail, queue_of, resubmit
 from tests.integration.api.serving import CALL_S, Api, a_request, refused, seconds, serving
@@ -112,3 +114,18 @@ async def test_without_a_limit_none_is_full(sqlite: Harness, max_queue_depth: in
         queue = await queue_of(api)
 
     assert (queue.queued_count, queue.max_depth) == (100, 0)
+
+
+async def test_python_client_names_what_was_refused_and_does_not_try_again(sqlite: Harness) -> None:
+    async with serving(sqlite, max_queue_depth=3) as api, AsyncClient(api.server.address) as client:
+        await client.submit("add", 1, 2)
+
+        with pytest.raises(BatchSubmitError) as caught:
+            await client.map("add", [(1, 2), (3, 4), (5, 6)])
+        began_at = time.monotonic()
+        with pytest.raises(QueueFullError, match="default"):
+            await client.submit("add", 1, 2)
+
+        assert time.monotonic() - began_at < 1.0
+        assert [type(error) for error in caught.value.errors.values()] == [QueueFullError]
+        assert len(caught.value.accepted) == 2

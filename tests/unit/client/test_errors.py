@@ -13,14 +13,21 @@ from tailrace.client import (
     ClientClosedError,
     InvalidRequestError,
     LimitExceededError,
+    PageTokenInvalidError,
     PayloadError,
+    QueueFullError,
     ServerUnavailableError,
+    StoreEmptiedError,
+    StoreFullError,
     StoreUnavailableError,
     TailraceError,
     TaskFailedError,
     TaskNotFoundError,
+    TaskNotResubmittableError,
+    TaskNotTerminalError,
     TaskRevokedError,
     WaitTimeoutError,
+    WorkerNotFoundError,
     _errors,
 )
 from tailrace.client._errors import BY_CODE, BY_REASON, error_from
@@ -71,6 +78,27 @@ def test_the_code_decides_where_the_reason_is_missing_or_unknown(reason: str) ->
 
 def test_a_request_that_grpc_itself_found_too_large_exceeds_a_limit() -> None:
     assert type(error_from(a_status(grpc.StatusCode.RESOURCE_EXHAUSTED))) is LimitExceededError
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "error_class"),
+    [
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", QueueFullError),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "STORE_FULL", StoreFullError),
+        (grpc.StatusCode.DATA_LOSS, "STORE_EMPTIED", StoreEmptiedError),
+        (grpc.StatusCode.FAILED_PRECONDITION, "TASK_NOT_TERMINAL", TaskNotTerminalError),
+        (grpc.StatusCode.FAILED_PRECONDITION, "TASK_NOT_RESUBMITTABLE", TaskNotResubmittableError),
+        (grpc.StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID", PageTokenInvalidError),
+        (grpc.StatusCode.NOT_FOUND, "WORKER_NOT_FOUND", WorkerNotFoundError),
+    ],
+)
+def test_refusals_that_share_a_code_are_told_apart(
+    code: grpc.StatusCode, reason: str, error_class: type[TailraceError]
+) -> None:
+    error = error_from(a_status(code, reason=reason, message="text"))
+
+    assert (type(error), str(error)) == (error_class, "text")
+    assert not isinstance(error, ServerUnavailableError)
 
 
 def test_a_missing_permission_is_a_refusal() -> None:

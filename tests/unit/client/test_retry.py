@@ -100,3 +100,16 @@ def test_the_server_may_forbid_a_repetition() -> None:
     attempts = tries(Clock())
 
     assert attempts.pause_after(CallStatus(code=grpc.StatusCode.UNAVAILABLE, pushback_ms=-1)) is None
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        CallStatus(code=grpc.StatusCode.RESOURCE_EXHAUSTED, reason="QUEUE_FULL", pushback_ms=1_000),
+        CallStatus(code=grpc.StatusCode.RESOURCE_EXHAUSTED, reason="STORE_FULL", pushback_ms=1_000),
+        CallStatus(code=grpc.StatusCode.DATA_LOSS, reason="STORE_EMPTIED"),
+    ],
+    ids=lambda status: status.reason,
+)
+def test_refusals_that_may_last_are_left_to_the_caller(status: CallStatus) -> None:
+    assert tries(Clock()).pause_after(status) is None

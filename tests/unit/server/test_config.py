@@ -1,0 +1,42 @@
+"""What an operator can set, and what is refused."""
+
+import pytest
+
+from tailrace.server.__main__ import EXIT_USAGE, _config, main
+from tailrace.server.config import ServerConfig, from_environment
+
+Capture = pytest.CaptureFixture[str]
+
+
+def test_nothing_set_means_no_limit_on_queues() -> None:
+    assert from_environment({}).max_queue_depth is None
+    assert from_environment({"TAILRACE_MAX_QUEUE_DEPTH": ""}).max_queue_depth is None
+
+
+def test_limit_on_queues_is_read_from_the_environment() -> None:
+    assert from_environment({"TAILRACE_MAX_QUEUE_DEPTH": "1000"}).max_queue_depth == 1_000
+    assert from_environment({"TAILRACE_MAX_QUEUE_DEPTH": "0"}).max_queue_depth == 0
+
+
+def test_argument_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAILRACE_MAX_QUEUE_DEPTH", "1000")
+
+    assert _config([]).max_queue_depth == 1_000
+    assert _config(["--max-queue-depth", "5"]).max_queue_depth == 5
+
+
+@pytest.mark.parametrize("text", ["many", "1.5", "-1", "1000000001", "9" * 30])
+def test_limit_that_is_none_is_named(text: str) -> None:
+    with pytest.raises(ValueError, match=r"(?i)max_queue_depth"):
+        from_environment({"TAILRACE_MAX_QUEUE_DEPTH": text})
+
+
+@pytest.mark.parametrize("depth", [0, 1, 1_000_000_000])
+def test_limit_within_bounds_is_taken(depth: int) -> None:
+    assert ServerConfig(max_queue_depth=depth).max_queue_depth == depth
+
+
+def test_command_line_that_makes_no_sense_is_one_line(capsys: Capture) -> None:
+    assert main(["--max-queue-depth", "-1"]) == EXIT_USAGE
+
+    assert capsys.readouterr().err == "tailrace server: max_queue_depth: -1 is not from 0 to 1000000000\n"
