@@ -46,7 +46,7 @@ type AdminServiceClient interface {
 	// Workers that have a Work stream open, by worker_id.
 	ListWorkers(ctx context.Context, in *ListWorkersRequest, opts ...grpc.CallOption) (*ListWorkersResponse, error)
 	// Stops assignments to one worker, until its process ends. What it holds it
-	// finishes. Idempotent.
+	// finishes. A server that starts later does not know of it. Idempotent.
 	DrainWorker(ctx context.Context, in *DrainWorkerRequest, opts ...grpc.CallOption) (*DrainWorkerResponse, error)
 }
 
@@ -137,7 +137,7 @@ type AdminServiceServer interface {
 	// Workers that have a Work stream open, by worker_id.
 	ListWorkers(context.Context, *ListWorkersRequest) (*ListWorkersResponse, error)
 	// Stops assignments to one worker, until its process ends. What it holds it
-	// finishes. Idempotent.
+	// finishes. A server that starts later does not know of it. Idempotent.
 	DrainWorker(context.Context, *DrainWorkerRequest) (*DrainWorkerResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }

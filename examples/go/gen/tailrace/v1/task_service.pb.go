@@ -1236,9 +1236,11 @@ type ListTasksRequest struct {
 	// Optional. From next_page_token; all other fields must be unchanged.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Optional. AND of NAME = "VALUE" terms: state, queue, task_type,
-	// labels.KEY. Anything else is INVALID_ARGUMENT.
+	// labels.KEY; capitals count. In a VALUE \" stands for a quote and \\ for a
+	// backslash; a KEY of other characters than A-Z a-z 0-9 _ . / : - is written
+	// like a VALUE. At most 4 KiB. Anything else is INVALID_ARGUMENT.
 	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
-	// Optional. BASIC when left out.
+	// Optional. BASIC when left out; here without failures and progress, too.
 	View          TaskView `protobuf:"varint,4,opt,name=view,proto3,enum=tailrace.v1.TaskView" json:"view,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1475,8 +1477,8 @@ type ResubmitTaskRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. In FAILURE or REVOKED; becomes the new task's parent_task_id.
 	TaskId string `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
-	// Optional. The new task's id; what makes a repeated call safe. See
-	// SubmitRequest.task_id.
+	// Optional. The new task's id; what makes a repeated call safe. Not task_id.
+	// See SubmitRequest.task_id.
 	NewTaskId     string `protobuf:"bytes,2,opt,name=new_task_id,json=newTaskId,proto3" json:"new_task_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

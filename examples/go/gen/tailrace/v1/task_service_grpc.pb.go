@@ -62,7 +62,9 @@ type TaskServiceClient interface {
 	ListTasks(ctx context.Context, in *ListTasksRequest, opts ...grpc.CallOption) (*ListTasksResponse, error)
 	// Asks for tasks not to run, or to stop. Idempotent.
 	Revoke(ctx context.Context, in *RevokeRequest, opts ...grpc.CallOption) (*RevokeResponse, error)
-	// Runs a failed or revoked task again: same spec, new id, parent set.
+	// Runs a failed or revoked task again: same spec, new id, parent set. Spans
+	// count anew; schedule_time and start_deadline are points in time and left
+	// out.
 	ResubmitTask(ctx context.Context, in *ResubmitTaskRequest, opts ...grpc.CallOption) (*ResubmitTaskResponse, error)
 	// Deletes a terminal record before its expire_time.
 	DeleteTask(ctx context.Context, in *DeleteTaskRequest, opts ...grpc.CallOption) (*DeleteTaskResponse, error)
@@ -239,7 +241,9 @@ type TaskServiceServer interface {
 	ListTasks(context.Context, *ListTasksRequest) (*ListTasksResponse, error)
 	// Asks for tasks not to run, or to stop. Idempotent.
 	Revoke(context.Context, *RevokeRequest) (*RevokeResponse, error)
-	// Runs a failed or revoked task again: same spec, new id, parent set.
+	// Runs a failed or revoked task again: same spec, new id, parent set. Spans
+	// count anew; schedule_time and start_deadline are points in time and left
+	// out.
 	ResubmitTask(context.Context, *ResubmitTaskRequest) (*ResubmitTaskResponse, error)
 	// Deletes a terminal record before its expire_time.
 	DeleteTask(context.Context, *DeleteTaskRequest) (*DeleteTaskResponse, error)

@@ -110,7 +110,7 @@ class AdminServiceServicer(object):
 
     def DrainWorker(self, request, context):
         """Stops assignments to one worker, until its process ends. What it holds it
-        finishes. Idempotent.
+        finishes. A server that starts later does not know of it. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

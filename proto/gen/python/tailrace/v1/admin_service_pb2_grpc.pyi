@@ -49,7 +49,7 @@ class AdminServiceStub:
     """Workers that have a Work stream open, by worker_id."""
     DrainWorker: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.DrainWorkerRequest, _admin_service_pb2.DrainWorkerResponse]
     """Stops assignments to one worker, until its process ends. What it holds it
-    finishes. Idempotent.
+    finishes. A server that starts later does not know of it. Idempotent.
     """
 
 @_typing.type_check_only
@@ -73,7 +73,7 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Workers that have a Work stream open, by worker_id."""
     DrainWorker: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DrainWorkerRequest, _admin_service_pb2.DrainWorkerResponse]  # type: ignore[assignment]
     """Stops assignments to one worker, until its process ends. What it holds it
-    finishes. Idempotent.
+    finishes. A server that starts later does not know of it. Idempotent.
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -130,7 +130,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.DrainWorkerResponse, _abc.Awaitable[_admin_service_pb2.DrainWorkerResponse]]:
         """Stops assignments to one worker, until its process ends. What it holds it
-        finishes. Idempotent.
+        finishes. A server that starts later does not know of it. Idempotent.
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

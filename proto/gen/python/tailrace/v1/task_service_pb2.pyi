@@ -714,10 +714,12 @@ class ListTasksRequest(_message.Message):
     """Optional. From next_page_token; all other fields must be unchanged."""
     filter: _builtins.str
     """Optional. AND of NAME = "VALUE" terms: state, queue, task_type,
-    labels.KEY. Anything else is INVALID_ARGUMENT.
+    labels.KEY; capitals count. In a VALUE \\" stands for a quote and \\\\ for a
+    backslash; a KEY of other characters than A-Z a-z 0-9 _ . / : - is written
+    like a VALUE. At most 4 KiB. Anything else is INVALID_ARGUMENT.
     """
     view: _task_pb2.TaskView.ValueType
-    """Optional. BASIC when left out."""
+    """Optional. BASIC when left out; here without failures and progress, too."""
     def __init__(
         self,
         *,
@@ -873,8 +875,8 @@ class ResubmitTaskRequest(_message.Message):
     task_id: _builtins.str
     """Required. In FAILURE or REVOKED; becomes the new task's parent_task_id."""
     new_task_id: _builtins.str
-    """Optional. The new task's id; what makes a repeated call safe. See
-    SubmitRequest.task_id.
+    """Optional. The new task's id; what makes a repeated call safe. Not task_id.
+    See SubmitRequest.task_id.
     """
     def __init__(
         self,

@@ -171,7 +171,9 @@ class TaskServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ResubmitTask(self, request, context):
-        """Runs a failed or revoked task again: same spec, new id, parent set.
+        """Runs a failed or revoked task again: same spec, new id, parent set. Spans
+        count anew; schedule_time and start_deadline are points in time and left
+        out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

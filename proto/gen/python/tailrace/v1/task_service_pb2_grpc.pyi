@@ -61,7 +61,10 @@ class TaskServiceStub:
     Revoke: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.RevokeRequest, _task_service_pb2.RevokeResponse]
     """Asks for tasks not to run, or to stop. Idempotent."""
     ResubmitTask: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.ResubmitTaskRequest, _task_service_pb2.ResubmitTaskResponse]
-    """Runs a failed or revoked task again: same spec, new id, parent set."""
+    """Runs a failed or revoked task again: same spec, new id, parent set. Spans
+    count anew; schedule_time and start_deadline are points in time and left
+    out.
+    """
     DeleteTask: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.DeleteTaskRequest, _task_service_pb2.DeleteTaskResponse]
     """Deletes a terminal record before its expire_time."""
     GetServerInfo: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.GetServerInfoRequest, _task_service_pb2.GetServerInfoResponse]
@@ -100,7 +103,10 @@ class TaskServiceAsyncStub(TaskServiceStub):
     Revoke: _aio.UnaryUnaryMultiCallable[_task_service_pb2.RevokeRequest, _task_service_pb2.RevokeResponse]  # type: ignore[assignment]
     """Asks for tasks not to run, or to stop. Idempotent."""
     ResubmitTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.ResubmitTaskRequest, _task_service_pb2.ResubmitTaskResponse]  # type: ignore[assignment]
-    """Runs a failed or revoked task again: same spec, new id, parent set."""
+    """Runs a failed or revoked task again: same spec, new id, parent set. Spans
+    count anew; schedule_time and start_deadline are points in time and left
+    out.
+    """
     DeleteTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.DeleteTaskRequest, _task_service_pb2.DeleteTaskResponse]  # type: ignore[assignment]
     """Deletes a terminal record before its expire_time."""
     GetServerInfo: _aio.UnaryUnaryMultiCallable[_task_service_pb2.GetServerInfoRequest, _task_service_pb2.GetServerInfoResponse]  # type: ignore[assignment]
@@ -196,7 +202,10 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _task_service_pb2.ResubmitTaskRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_task_service_pb2.ResubmitTaskResponse, _abc.Awaitable[_task_service_pb2.ResubmitTaskResponse]]:
-        """Runs a failed or revoked task again: same spec, new id, parent set."""
+        """Runs a failed or revoked task again: same spec, new id, parent set. Spans
+        count anew; schedule_time and start_deadline are points in time and left
+        out.
+        """
 
     @_abc_1.abstractmethod
     def DeleteTask(
