@@ -67,7 +67,8 @@ async def test_listed_task_is_what_a_look_at_it_alone_shows(api: Api) -> None:
             whole.create_time,
         )
         assert not task.spec.HasField("input")
-        assert not task.outcome.HasField("result")
+        for field in ("result", "failure", "last_failure", "progress"):
+            assert not task.outcome.HasField(field)
 
 
 @pytest.mark.parametrize(
