@@ -248,11 +248,12 @@ class WorkStream:
         self._dispatcher.made_room(session)
 
     async def _beat(self, session: WorkerSession, beats: Sequence[pb.LeaseBeat]) -> None:
+        for beat in beats:
+            # Before the store answers: what happens to the lease right after the beat is news for the worker.
+            session.mention((beat.lease.task_id, beat.lease.lease_token))
         statuses = await self._attempts.beat(beats, worker_id=session.worker_id)
         for status in statuses:
-            if status.held or status.HasField("error"):
-                session.mention((status.task_id, status.lease_token))
-            else:
+            if not (status.held or status.HasField("error")):
                 session.settle((status.task_id, status.lease_token))
         self._outbox.statuses(statuses)
 
