@@ -63,6 +63,17 @@ async def test_as_many_tasks_are_leased_as_asked_for_in_their_order(api: Api) ->
     assert [assignment.lease.task_id for assignment in second] == ["b"]
 
 
+async def test_most_urgent_task_goes_first_and_the_oldest_of_these(api: Api) -> None:
+    priorities = [4, 0, 9, 1, 8, 2, 7, 3, 6, 5] * 2
+    for number, priority in enumerate(priorities):
+        await api.submit(f"{9 - priority}-{number:02}", priority=priority)
+
+    leased = [assignment.lease.task_id for _ in range(5) for assignment in await api.lease_many(4)]
+
+    assert leased == sorted(leased)
+    assert len(leased) == len(priorities)
+
+
 async def test_call_that_waits_is_answered_when_a_task_comes(api: Api) -> None:
     call = await waiting_lease(api, max_tasks=5)
 
