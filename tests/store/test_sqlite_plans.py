@@ -8,7 +8,11 @@ import pytest
 from tailrace.server.store.sqlite import statements
 from tailrace.server.store.sqlite.database import Database
 
-STATEMENTS = {name: text for name, text in vars(statements).items() if name.isupper() and not name.startswith("_") and isinstance(text, str)}
+STATEMENTS = {
+    name: text
+    for name, text in vars(statements).items()
+    if name.isupper() and not name.startswith("_") and isinstance(text, str)
+}
 OWN_TABLES = ("task", "input", "outcome", "queue", "reap_guard", "meta")
 
 
