@@ -117,11 +117,12 @@ class Process:
 class ServerProcess:
     """A Tailrace server that can be started again and again: always the same port, always the same store."""
 
-    def __init__(self, processes: "Processes", name: str, store: str) -> None:
+    def __init__(self, processes: "Processes", name: str, store: str, options: Sequence[str] = ()) -> None:
         self.address = f"127.0.0.1:{_free_port()}"
         self._processes = processes
         self._name = name
         self._store = store
+        self._options = options
         self._process: Process | None = None
 
     @property
@@ -133,6 +134,7 @@ class ServerProcess:
     def start(self) -> Process:
         """Start it and return once it listens."""
         command = ["-m", "tailrace.server", "--listen", self.address, "--store", self._store, "--log-format", "json"]
+        command += self._options
         self._process = self._processes.python(self._name, *command)
         self._process.wait_for_line("is listening on")
         return self._process
@@ -146,9 +148,9 @@ class Processes:
         self._started: list[Process] = []
         self._numbers = itertools.count(1)
 
-    def server(self, store: str, *, name: str = "server") -> ServerProcess:
-        """Start a server."""
-        server = ServerProcess(self, name, store)
+    def server(self, store: str, *options: str, name: str = "server") -> ServerProcess:
+        """Start a server, with more options of its command line if need be."""
+        server = ServerProcess(self, name, store, options)
         server.start()
         return server
 

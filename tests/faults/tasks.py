@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+import time
 from datetime import timedelta
 from typing import TypedDict
 
@@ -14,6 +15,7 @@ worker = Worker(grace_period=timedelta(seconds=20))
 logger = logging.getLogger(__name__)
 
 LIFE_AFTER_DELIVERY_S = 0.05
+HEED_AT_MOST_S = 60.0
 
 
 class Square(TypedDict):
@@ -36,6 +38,17 @@ def linger(gate: str) -> str:
     pass_gate(f"{gate}-{execution.attempt}")
     logger.info("execution_ended: attempt %d", execution.attempt)
     return execution.execution_id
+
+
+@worker.task()
+def heed() -> None:
+    """Run until it is revoked, and say when that was, on the clock that all processes of a machine share."""
+    task = current_task()
+    _begin()
+    logger.info("execution_began: task %s", task.id)
+    if task.revoked.wait(HEED_AT_MOST_S):
+        logger.info("revocation_heard: task %s at %.6f s", task.id, time.monotonic())
+        raise RuntimeError("stopped as asked")
 
 
 @worker.task()
