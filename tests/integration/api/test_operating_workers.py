@@ -187,6 +187,19 @@ async def test_drained_worker_gets_nothing_when_it_comes_back(api: Api) -> None:
     await other.close()
 
 
+async def test_drained_worker_gets_nothing_by_single_calls_either(api: Api) -> None:
+    peer = await connect(api)
+    await until_listed(api, "worker-1")
+    await drain(api)
+    await until_drained(api)
+    await api.submit()
+
+    assert await api.lease_many() == []
+    assert await api.lease_many(wait_s=0.2) == []
+    assert await api.state() == "PENDING/QUEUED"
+    await peer.close()
+
+
 async def test_draining_twice_is_harmless(api: Api) -> None:
     peer = await connect(api)
     await until_listed(api, "worker-1")

@@ -107,14 +107,15 @@ class WorkerService(WorkerServiceServicer):
         return pb.ReleaseTasksResponse(items=await self._attempts.release(request.leases, delay_ms))
 
     async def _lease(self, request: pb.LeaseTasksRequest, wait_ms: int) -> Sequence[Delivery]:
+        worker_id = request.worker.worker_id
         call = _LeaseCall(
-            request.worker.worker_id,
+            worker_id,
             tuple(request.worker.queues),
-            request.max_tasks,
+            0 if self._presence.is_drained(worker_id) else request.max_tasks,
             start_immediately=request.start_immediately,
         )
         if not wait_ms:
-            return await self._lease_now(call)
+            return await self._lease_now(call) if call.room else []
         drained = asyncio.create_task(self._calls.draining.wait())
         drained.add_done_callback(lambda _: call.arrived.set())
         self._dispatcher.join(call)
