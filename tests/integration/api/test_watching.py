@@ -274,10 +274,7 @@ async def test_old_stream_is_asked_to_reconnect_and_resumes_where_it_was(
     monkeypatch.undo()
     assignment = await api.lease(start=True)
 
-    second = WatchPeer(api)
-    seen = [WaitTarget(task_id=task.task_id, after_revision=task.revision) for task in first.tasks]
-    await second._call.write(WatchRequest(add=seen))
-    await second.until_told(1)
+    second = await (await WatchPeer(api).say_seen(first.tasks)).until_told(1)
     await api.store(a_success(assignment.lease))
     await second.until_told(2)
 

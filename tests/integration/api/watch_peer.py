@@ -1,7 +1,7 @@
 """A client on the Watch stream whose every message the test sends and reads."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import grpc
@@ -52,6 +52,12 @@ class WatchPeer:
     async def say(self, *task_ids: str, **fields: Any) -> "WatchPeer":
         """Send one request; the ids are added."""
         await asyncio.wait_for(self._call.write(WatchRequest(add=targets(*task_ids), **fields)), CALL_S)
+        return self
+
+    async def say_seen(self, outcomes: Iterable[task_pb2.TaskResult]) -> "WatchPeer":
+        """Add tasks with the revisions seen last."""
+        seen = [WaitTarget(task_id=task.task_id, after_revision=task.revision) for task in outcomes]
+        await asyncio.wait_for(self._call.write(WatchRequest(add=seen)), CALL_S)
         return self
 
     async def hear(self) -> WatchResponse | None:
