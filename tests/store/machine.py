@@ -22,7 +22,7 @@ QUEUES = ("default", "slow")
 IDS_A_PARTITION = 5
 LATEST_CALLS = 5
 
-spans_ms = st.sampled_from([0] * 8 + [1, 700, 3_000, 60_000])
+spans_ms = st.sampled_from([0] * 6 + [1, 700, 3_000, 60_000])
 policies = st.builds(
     RetryPolicy,
     max_attempts=st.integers(1, 4),
@@ -42,22 +42,24 @@ progresses = st.sampled_from([None, None, None, b"", b"half", b"\x00\n more than
 some_queues = st.sampled_from([QUEUES, QUEUES, ("slow", "none", "default"), ("default",), ("slow", "slow")])
 times = st.fixed_dictionaries(
     {
-        "schedule": st.sampled_from([None] * 5 + [-5_000, 0, 1, 3_000]),
-        "start_deadline": st.sampled_from([None] * 6 + [1, 3_000, 20_000]),
-        "start_within": st.sampled_from([None] * 6 + [0, 700, 11_000]),
-        "total": st.sampled_from([None] * 6 + [1, 3_000, 20_000, 70_000]),
-        "execution": st.sampled_from([None, None, None, 1_000, 20_000]),
+        "timed": st.sampled_from([0, 0, 1, 2, 3, 3]),
+        "start_delay": spans_ms,
+        "schedule": st.sampled_from([None, None, None, -5_000, 1, 3_000]),
+        "start_deadline": st.sampled_from([None, None, None, 1, 3_000, 20_000]),
+        "start_within": st.sampled_from([None, None, 0, 700, 11_000]),
+        "total": st.sampled_from([None, None, 1, 3_000, 20_000, 70_000]),
+        "execution": st.sampled_from([None, 1_000, 1_000, 20_000]),
     }
 )
-"""Spans; those of points in time count from the moment of the submit."""
+"""Spans; those of points in time count from the moment of the submit. Some tasks of a call have them: none, the even
+ones, the odd ones, all."""
 submissions = st.fixed_dictionaries(
     {
-        "payload": st.sampled_from([b"1"] * 6 + [b"", b"2 and more"]),
+        "is_other_request": rarely,
         "priority": st.sampled_from([0, 0, 4, 9]),
-        "start_delay_ms": spans_ms,
         "lease_ms": st.sampled_from([2_000, 2_000, 6_000, 30_000]),
         "result_ttl_ms": st.sampled_from([0, 1, 5_000, 10**7]),
-        "retry_policy": st.none() | policies,
+        "retry_policy": policies | st.none() | policies,
         "max_lost_leases": st.sampled_from([1, 2, 3]),
         "return_existing": rarely,
         "is_watched": rarely,
@@ -74,7 +76,7 @@ failures: dict[str, st.SearchStrategy[Any]] = {
 leases = st.fixed_dictionaries(
     {
         "start_immediately": rarely,
-        "max_bytes": st.sampled_from([None, None, None, None, 0, 1, 11]),
+        "max_bytes": st.sampled_from([None, None, None, None, 0, 2, 5]),
         "is_first_free": st.booleans(),
         "worker_id": workers,
     }
@@ -153,13 +155,28 @@ class TwinsMachine(RuleBasedStateMachine):
         self, partition: int, numbers: list[int], fields: dict[str, Any], times: dict[str, int | None]
     ) -> list[Submission]:
         """Make submissions; of two ways to say the same time one is kept, as the interface has it."""
-        now_ms, schedule, start_deadline = self.twins.now_ms, times["schedule"], times["start_deadline"]
+        timed, points = times["timed"] or 0, points_in_time(times, self.twins.now_ms)
         ids = list(self.queues[partition].items())
-        fields = fields | {
-            "schedule_ms": None if schedule is None or fields["start_delay_ms"] else now_ms + schedule,
-            "start_deadline_ms": None if start_deadline is None else now_ms + start_deadline,
-            "start_within_ms": None if start_deadline is not None else times["start_within"],
-            "total_timeout_ms": times["total"],
-            "execution_timeout_ms": times["execution"],
-        }
-        return [a_submission(ids[number][0], queue=ids[number][1], **fields) for number in numbers]
+        fields = dict(fields)
+        sign = b"other" if fields.pop("is_other_request") else b"x"
+        return [
+            a_submission(
+                ids[number][0],
+                queue=ids[number][1],
+                payload=sign * number,
+                **fields | (points if timed & 1 << number % 2 else {}),
+            )
+            for number in numbers
+        ]
+
+
+def points_in_time(times: dict[str, int | None], now_ms: int) -> dict[str, int | None]:
+    schedule, start_deadline = times["schedule"], times["start_deadline"]
+    return {
+        "start_delay_ms": times["start_delay"] if schedule is None else 0,
+        "schedule_ms": None if schedule is None else now_ms + schedule,
+        "start_deadline_ms": None if start_deadline is None else now_ms + start_deadline,
+        "start_within_ms": None if start_deadline is not None else times["start_within"],
+        "total_timeout_ms": times["total"],
+        "execution_timeout_ms": times["execution"],
+    }

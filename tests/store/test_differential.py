@@ -50,8 +50,10 @@ SETTINGS = settings(
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
     suppress_health_check=list(HealthCheck),
 )
-some_ids = st.lists(st.integers(0, IDS_A_PARTITION), min_size=1, max_size=3)
+some_ids = st.lists(st.integers(0, IDS_A_PARTITION), min_size=1, max_size=2)
 """The last one is of no task."""
+some_fates = st.lists(fates, min_size=1, max_size=4)
+some_jitters = st.lists(jitters, min_size=1, max_size=4)
 
 
 def has_tokens(machine: "StoreMachine") -> bool:
@@ -59,10 +61,11 @@ def has_tokens(machine: "StoreMachine") -> bool:
 
 
 class StoreMachine(TwinsMachine):
-    @initialize(fields=submissions, times=times)
-    def submit_everything(self, fields: dict[str, Any], times: dict[str, int | None]) -> None:
+    @initialize(fields=submissions, times=times, fates=some_fates)
+    def begin(self, fields: dict[str, Any], times: dict[str, int | None], fates: list[dict[str, Any]]) -> None:
         for partition in range(self.partitions):
-            self.submit(partition, list(range(IDS_A_PARTITION)), fields, times, max_queue_depth=None)
+            self.submit(partition, list(range(IDS_A_PARTITION)), fields, times, max_queue_depth=None, is_anew=False)
+            self.run_tasks(partition, fates, {})
 
     @rule(
         where=partition_numbers,
@@ -70,6 +73,7 @@ class StoreMachine(TwinsMachine):
         fields=submissions,
         times=times,
         max_queue_depth=st.sampled_from([None] * 7 + [0, 1, 2]),
+        is_anew=st.booleans(),
     )
     def submit(
         self,
@@ -77,8 +81,13 @@ class StoreMachine(TwinsMachine):
         numbers: list[int],
         fields: dict[str, Any],
         times: dict[str, int | None],
+        *,
         max_queue_depth: int | None,
+        is_anew: bool,
     ) -> None:
+        """Anew: tasks that are done give their ids away first."""
+        if is_anew:
+            self.delete(where, numbers)
         partition = self.partition_for(where)
         items = self.submissions_of(partition, numbers, fields, times)
         self.ask(partition, lambda store: store.submit_tasks(partition, items, max_queue_depth=max_queue_depth))
@@ -90,11 +99,10 @@ class StoreMachine(TwinsMachine):
         self.next_nonce += count
         self.ask(partition, lambda store: store.lease_tasks(partition, request))
 
-    @rule(where=partition_numbers, fates=st.lists(fates, min_size=1, max_size=4))
-    def run_tasks(self, where: int, fates: list[dict[str, Any]]) -> None:
+    def run_tasks(self, where: int, fates: list[dict[str, Any]], fields: dict[str, Any]) -> None:
         """Lease some tasks; each is begun, or not, and ended, or released, or left to its lease."""
         partition = self.partition_for(where)
-        self.lease(where, QUEUES, len(fates), {})
+        self.lease(where, QUEUES, len(fates), fields)
         for number, fate in enumerate(fates[: len(self.tokens[partition])]):
             if fate["is_started"]:
                 self.beat(where, [(number, False, False)], "one", fate["progress"])
@@ -105,6 +113,11 @@ class StoreMachine(TwinsMachine):
                 self.release(where, [(number, False, 0)])
             elif fate["end"] is not None:
                 self.end(where, [(number, False)], fate["end"], b"result", fate["fields"])
+
+    # Most of what there is to see takes tasks that get on.
+    run_tasks_1 = rule(where=partition_numbers, fates=some_fates, fields=leases)(run_tasks)
+    run_tasks_2 = rule(where=partition_numbers, fates=some_fates, fields=leases)(run_tasks)
+    run_tasks_3 = rule(where=partition_numbers, fates=some_fates, fields=leases)(run_tasks)
 
     @precondition(has_tokens)
     @rule(
@@ -179,61 +192,41 @@ class StoreMachine(TwinsMachine):
         partition = self.partition_for(where)
         self.ask(partition, lambda store: store.pause_queue(partition, queue, is_paused=is_paused))
 
-    @rule(where=partition_numbers, queue=st.sampled_from([*QUEUES, "none"]), limit=st.sampled_from([1, 2, 100]))
+    @rule(where=partition_numbers, queue=st.sampled_from(["none"] * 4 + [*QUEUES]), limit=st.sampled_from([1, 2, 100]))
     def purge(self, where: int, queue: str, limit: int) -> None:
-        """To the end: how many tasks one step looks at is a store's own affair."""
         partition = self.partition_for(where)
-
-        async def purge_all(store: Store) -> tuple[int, int]:
-            purged = await store.purge_queue(partition, queue, "", limit, PURGED)
-            count = purged.count
-            while purged.cursor:
-                purged = await store.purge_queue(partition, queue, purged.cursor, limit, PURGED)
-                count += purged.count
-            return count, purged.remaining
-
-        self.ask(partition, purge_all)
+        self.ask(partition, lambda store: purge_all(store, partition, queue, limit))
 
     @rule(where=partition_numbers, limit=st.sampled_from([1, 2, 3, 100]), with_payloads=st.booleans())
-    def walk(self, where: int, limit: int, with_payloads: bool) -> None:
+    def look(self, where: int, limit: int, with_payloads: bool) -> None:
+        """Walk through all tasks, and check that there is nothing to repair."""
         partition = self.partition_for(where)
-
-        async def list_all(store: Store) -> list[TaskDetail]:
-            listed = await store.list_tasks(partition, "", limit, with_payloads=with_payloads)
-            details = [*listed.details]
-            while listed.cursor:
-                listed = await store.list_tasks(partition, listed.cursor, limit, with_payloads=with_payloads)
-                details += listed.details
-            return details
-
-        walked = self.ask(partition, list_all)
+        walked = self.ask(partition, lambda store: list_all(store, partition, limit, with_payloads=with_payloads))
         assert sorted(detail.snapshot.task_id for detail in walked) == sorted(self.twins.known(partition))
-
-    @rule(where=partition_numbers, limit=st.integers(1, 4))
-    def reap(self, where: int, limit: int) -> None:
-        partition = self.partition_for(where)
-        self.ask(partition, lambda store: store.reap_leases(partition, limit, LOST))
-
-    @rule(where=partition_numbers, jitters=st.lists(jitters, max_size=4))
-    def end_overdue(self, where: int, jitters: list[int]) -> None:
-        partition = self.partition_for(where)
-        self.ask(partition, lambda store: store.end_overdue(partition, MISSED, jitters))
-
-    @rule(where=partition_numbers, limit=st.integers(1, 4))
-    def promote(self, where: int, limit: int) -> None:
-        partition = self.partition_for(where)
-        self.ask(partition, lambda store: store.promote_due(partition, limit))
-
-    @rule(where=partition_numbers, limit=st.integers(1, 4))
-    def expire(self, where: int, limit: int) -> None:
-        partition = self.partition_for(where)
-        self.ask(partition, lambda store: store.expire_done(partition, limit))
+        self.runner.run(self.twins.audit())
 
     @rule(where=partition_numbers, with_progress=st.booleans())
     def register(self, where: int, with_progress: bool) -> None:
         partition = self.partition_for(where)
         task_ids = [*self.queues[partition], "unknown"]
         self.ask(partition, lambda store: store.register_waits(partition, task_ids, with_progress=with_progress))
+
+    @rule(
+        where=partition_numbers,
+        duty=st.sampled_from(["reap", "end_overdue", "promote", "expire"]),
+        jitters=some_jitters,
+    )
+    def maintain(self, where: int, duty: str, jitters: list[int]) -> None:
+        """Have one of the duties done, for as many tasks as there are jitters."""
+        partition, limit = self.partition_for(where), len(jitters)
+        if duty == "reap":
+            self.ask(partition, lambda store: store.reap_leases(partition, limit, LOST))
+        elif duty == "end_overdue":
+            self.ask(partition, lambda store: store.end_overdue(partition, MISSED, jitters))
+        elif duty == "promote":
+            self.ask(partition, lambda store: store.promote_due(partition, limit))
+        else:
+            self.ask(partition, lambda store: store.expire_done(partition, limit))
 
     @precondition(lambda self: self.latest)
     @rule(back=st.integers(1, LATEST_CALLS))
@@ -246,9 +239,8 @@ class StoreMachine(TwinsMachine):
         """Let time go by as it does while a server lives."""
         for _ in range(times):
             self.advance(ms)
-            for duty in (self.reap, self.promote, self.expire):
-                duty(where, 4)
-            self.end_overdue(where, [0, 20_000, 40_000, 60_000])
+            for duty in ("reap", "end_overdue", "promote", "expire"):
+                self.maintain(where, duty, [0, 20_000, 40_000, 60_000])
 
     @rule(ms=st.sampled_from([1, 350, 1_000, 2_000, 5_000, 5_001, 10_000, 60_000, -1, -3_000]))
     def advance(self, ms: int) -> None:
@@ -258,9 +250,24 @@ class StoreMachine(TwinsMachine):
     def reopen(self) -> None:
         self.runner.run(self.twins.reopen())
 
-    @rule()
-    def audit(self) -> None:
-        self.runner.run(self.twins.audit())
+
+async def purge_all(store: Store, partition: int, queue: str, limit: int) -> tuple[int, int]:
+    """Go to the end: how many tasks one step looks at is a store's own affair."""
+    purged = await store.purge_queue(partition, queue, "", limit, PURGED)
+    count = purged.count
+    while purged.cursor:
+        purged = await store.purge_queue(partition, queue, purged.cursor, limit, PURGED)
+        count += purged.count
+    return count, purged.remaining
+
+
+async def list_all(store: Store, partition: int, limit: int, *, with_payloads: bool) -> list[TaskDetail]:
+    listed = await store.list_tasks(partition, "", limit, with_payloads=with_payloads)
+    details = [*listed.details]
+    while listed.cursor:
+        listed = await store.list_tasks(partition, listed.cursor, limit, with_payloads=with_payloads)
+        details += listed.details
+    return details
 
 
 @pytest.mark.parametrize("partitions", [1, 4])
