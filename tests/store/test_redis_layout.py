@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import struct
 from dataclasses import replace
 
 from redis.crc import key_slot
@@ -126,7 +127,7 @@ async def test_nothing_vanishes_by_itself(redis_url: str) -> None:
         assert {await harness.admin.pttl(key) for key in keys} == {-1}
 
 
-async def test_what_a_finished_record_does_not_need_is_removed(redis_url: str) -> None:
+async def test_a_task_that_is_done_has_one_key(redis_url: str) -> None:
     async with open_redis(redis_url) as harness:
         await live_through_everything(harness, the_largest_submission())
         prefix = harness.prefix()
@@ -135,11 +136,38 @@ async def test_what_a_finished_record_does_not_need_is_removed(redis_url: str) -
 
         await harness.store.store_results(0, [a_success(LONGEST_ID, token, result=b"3")])
 
-        fields = await harness.admin.hgetall(f"{prefix}t:{LONGEST_ID}")
-        assert sorted(fields) == b"a b c d ek es fp h l p q s st u v wk ww x".split()
         names = [key.removeprefix(prefix) for key in await harness.keys() if LONGEST_ID in key]
-        assert names == [f"s:{LONGEST_ID}", f"t:{LONGEST_ID}"]
+        assert names == [f"s:{LONGEST_ID}"]
+        assert await harness.admin.strlen(f"{prefix}s:{LONGEST_ID}") < 300 + len("3") + 512
         assert await harness.admin.zcard(f"{prefix}dl") == 0
+
+
+async def test_all_that_is_shown_of_a_task_outlives_its_end(redis_url: str) -> None:
+    async with open_redis(redis_url) as harness:
+        store, submission = harness.store, the_largest_submission()
+        await live_through_everything(harness, submission)
+        (before,) = await store.read_details(0, [LONGEST_ID])
+        token = await harness.admin.hget(f"{harness.prefix()}t:{LONGEST_ID}", "k")
+        assert before is not None
+        assert isinstance(token, bytes)
+
+        await store.store_results(0, [a_failure(LONGEST_ID, token, failure=EVERY_BYTE, is_non_retryable=True)])
+
+        (after,) = await store.read_details(0, [LONGEST_ID])
+        assert after is not None
+        assert (after.worker_id, after.start_ms, after.create_ms, after.delivery_count, after.request) == (
+            LONGEST_WORKER_ID,
+            before.start_ms,
+            before.create_ms,
+            before.delivery_count,
+            EVERY_BYTE,
+        )
+        assert (after.snapshot.attempt, after.snapshot.failure) == (before.snapshot.attempt, EVERY_BYTE)
+        assert after.snapshot.expire_ms == harness.now_ms + submission.result_ttl_ms
+        same, other = replace(submission, schedule_ms=None), replace(submission, fingerprint=b"another 16 bytes")
+        again = await store.submit_tasks(0, [same, other])
+        assert [item.is_conflict for item in again] == [False, True]
+        assert (await store.store_results(0, [a_failure(LONGEST_ID, token)]))[0] is not None
 
 
 async def test_an_expired_task_leaves_no_key_behind(redis_url: str) -> None:
@@ -217,15 +245,17 @@ async def test_an_outcome_follows_the_request_of_which_a_success_keeps_but_the_h
         failures = [a_failure("failed", tokens[2]), a_failure("large", tokens[3])]
         await store.store_results(0, [*successes, *failures, a_success("unkept", tokens[4], result=None)])
 
-        async def look(name: str) -> tuple[bytes | str | None, bytes | str | None]:
-            where = await harness.admin.hget(f"{harness.prefix()}t:{name}", "b")
-            return await harness.admin.get(f"{harness.prefix()}s:{name}"), where
+        async def look(name: str) -> bytes:
+            found = await harness.admin.get(f"{harness.prefix()}s:{name}")
+            assert isinstance(found, bytes)
+            (record_bytes,) = struct.unpack(">H", found[-2:])
+            return found[: -2 - record_bytes]
 
-        assert await look("whole") == (b"head:3", b"5")
-        assert await look("headless") == (b"3", b"0")
-        assert await look("failed") == (b"head:[1, 2]it broke", b"11")
-        assert await look("large") == (large.request + b"it broke", b"20005")
-        assert await look("unkept") == (b"head:", None)
+        assert await look("whole") == b"head:3"
+        assert await look("headless") == b"3"
+        assert await look("failed") == b"head:[1, 2]it broke"
+        assert await look("large") == large.request + b"it broke"
+        assert await look("unkept") == b"head:"
         read = await store.read_tasks(0, ["headless", "large", "unkept"])
         assert [snapshot and (snapshot.result, snapshot.failure) for snapshot in read] == [
             (b"3", None),

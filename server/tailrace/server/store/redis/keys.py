@@ -3,9 +3,9 @@
 With ``T`` for ``tr:<namespace>:{<tag>}:``, the prefix of one partition:
 
 ====================  ======  ==========================================================================
-``T t:<id>``          HASH    the record: the truth about a task; fields in ``lua/_record.lua``
-``T s:<id>``          STRING  the serialized request; once the task is done its outcome follows: the result of a
-                              SUCCESS, which keeps only the head of the request, or the failure
+``T t:<id>``          HASH    the record: the truth about a task that is not done; fields in ``lua/_record.lua``
+``T s:<id>``          STRING  the serialized request; once the task is done (of a SUCCESS only its head), its outcome
+                              follows, the result or the failure, and what is still of use of the record
 ``T f:<id>``          STRING  the latest failure, while the task goes on
 ``T n:<id>``          STRING  the failure types that the submitter's policy does not retry
 ``T v:<id>``          STRING  the failure of a revocation that was asked for, while the task goes on

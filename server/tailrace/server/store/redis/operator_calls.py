@@ -95,7 +95,7 @@ class RedisOperatorCalls(RedisEngine):
         SCAN goes through all that a server holds: other keys of the partition, and other partitions too.
         """
         keys = self._partitions[partition]
-        records = f"{keys.prefix}t:"
+        records = f"{keys.prefix}s:"
         task_ids: dict[str, None] = {}
         for _ in range(MAX_SCANS):
             command = ("SCAN", cursor, "MATCH", f"{records}*", "COUNT", min(limit, MAX_STEP))

@@ -35,6 +35,7 @@ SCRIPT_NAMES = (
 _SHARED = (
     "_record",
     "_prelude",
+    "_fetching",
     "_leftovers",
     "_queues",
     "_indexes",

@@ -6,31 +6,19 @@ local function write_blobs(task)
     if not bytes then
       call('UNLINK', key(kind, task.id))
     elseif kind == 'tail' then
-      call('APPEND', key('s', task.id), bytes)
+      call('APPEND', key('s', task.id), bytes .. lasting(task))
+    elseif kind == 's' then -- the request of a new task is written before
+      call('SET', key('s', task.id), bytes .. lasting(task))
     else
       call('SET', key(kind, task.id), bytes)
     end
   end
 end
 
--- A record that is done is written anew, with what is still of use.
-local function rewrite(task)
-  local values = {}
-  for _, field in ipairs(LASTING) do
-    local name = NAMES[field]
-    if task[name] ~= DEFAULTS[name] then
-      values[#values + 1] = field
-      values[#values + 1] = task[name]
-    end
-  end
-  call('UNLINK', key('t', task.id))
-  call('HSET', key('t', task.id), unpack(values))
-end
-
 local function write_record(task)
   local name = key('t', task.id)
   if task.place == 'done' then
-    rewrite(task)
+    call('UNLINK', name)
   else
     if #task.writes > 0 then call('HSET', name, unpack(task.writes)) end
     for field in pairs(task.removals or {}) do call('HDEL', name, field) end
@@ -66,7 +54,6 @@ local function commit()
     if task.is_new then
       call('SET', key('s', task.id), task.blobs.s)
       task.blobs.s, is_creation = nil, true
-      if task.index then call('UNLINK', key('t', task.id)) end -- it takes the id of a record that is over
     end
   end
   if not is_creation then table.insert(stale.lease, '') end -- no task has this id: a removal that is always there

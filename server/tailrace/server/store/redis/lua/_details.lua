@@ -14,7 +14,8 @@ local function read_head(task)
 end
 
 local function has_more(task)
-  return task.request_bytes or task.has_progress or call('STRLEN', key('s', task.id)) > task.head_bytes
+  return task.outcome_bytes or task.has_progress
+    or (task.request_bytes or call('STRLEN', key('s', task.id))) > task.head_bytes
     or has_failure(task) and call('EXISTS', key('f', task.id)) == 1
 end
 

@@ -13,7 +13,8 @@ local function has_failure(task) return not IS_DONE[task.state] and task.failed_
 -- The payload that goes with it: the result, the failure, or the latest failure; false when there is none.
 local function outcome_payload(task)
   if has_failure(task) then return call('GET', key('f', task.id)) end
-  return task.request_bytes and call('GETRANGE', key('s', task.id), task.request_bytes, -1)
+  if not task.outcome_bytes or task.outcome_bytes == 0 then return task.outcome_bytes and '' end
+  return call('GETRANGE', key('s', task.id), task.request_bytes, task.request_bytes + task.outcome_bytes - 1)
 end
 
 -- The latest progress, false when there is none.
@@ -28,7 +29,7 @@ local function append_outcome(outcomes, task, max_bytes)
     payload, progress = outcome_payload(task), progress_of(task)
     appended_bytes = appended_bytes + (payload and #payload or 0) + (progress and #progress or 0)
   elseif task then
-    payload = task.request_bytes and true or has_failure(task) and call('EXISTS', key('f', task.id)) == 1
+    payload = task.outcome_bytes and true or has_failure(task) and call('EXISTS', key('f', task.id)) == 1
     progress = task.has_progress and true
   end
   outcomes[#outcomes + 1] = task and outcome_line(task) or false

@@ -24,27 +24,6 @@ local function key(kind, task_id) return PREFIX .. kind .. ':' .. task_id end
 local function list_key(queue, level) return PREFIX .. 'q:' .. queue .. ':' .. level end
 local function queue_key(queue) return PREFIX .. 'qm:' .. queue end
 
--- The record as it stands, be it expired; false when there is none.
-local function fetch(task_id)
-  local task = tasks[task_id]
-  if task ~= nil then return task end
-  local values = call('HGETALL', key('t', task_id))
-  task = #values > 0 and new_record(task_id)
-  for i = 1, #values, 2 do
-    local name, value = NAMES[values[i]], values[i + 1]
-    if name then task[name] = IS_TEXT[name] and value or tonumber(value) end
-  end
-  if task then task.index, task.deadline_ms = task.place, deadline_of(task) end
-  tasks[task_id] = task
-  return task
-end
-
--- The record, or nil for an id that nobody submitted or whose record is over.
-local function find(task_id)
-  local task = fetch(task_id)
-  if task and not (task.expire_ms and task.expire_ms <= NOW) then return task end
-end
-
 local function count(queue, place, by)
   local of_queue = counts[queue]
   if not of_queue then

@@ -1,7 +1,6 @@
 -- The rules of tasks and leases, as in domain/lease.py and domain/task.py, for scripts that share them.
 local DELIVERY_LEASE_MS = 10000
 local RELEASES_PER_LOST_LEASE = 100
-local UNKEPT_RESULT_TTL_MS = 60000
 local MAX_REWRITTEN_BYTES = 16384 -- of requests that are written again, since what is appended to takes twice its size
 
 -- A lease past its expiry still counts until it is reaped. A token whose lease has ended is left where it is.
@@ -28,33 +27,30 @@ local function say_progress(task, progress)
 end
 
 -- Put the outcome behind the request; SUCCESS drops the input, the others keep it, so that the task can be run again.
--- Returns where it begins, or false when there is none.
 local function put_outcome(task, state, outcome)
   local name, bytes = key('s', task.id), task.head_bytes
-  if state ~= 'SUCCESS' then bytes = outcome and call('STRLEN', name) end
-  if state == 'SUCCESS' then
+  if state ~= 'SUCCESS' then bytes = call('STRLEN', name) end
+  if state == 'SUCCESS' or bytes <= MAX_REWRITTEN_BYTES then
     put(task, 's', (bytes > 0 and call('GETRANGE', name, 0, bytes - 1) or '') .. (outcome or ''))
-  elseif outcome and bytes <= MAX_REWRITTEN_BYTES then
-    put(task, 's', call('GET', name) .. outcome)
-  elseif outcome then
-    put(task, 'tail', outcome)
+  else
+    put(task, 'tail', outcome or '')
   end
-  return outcome and bytes
+  transition(task, {request_bytes = bytes, outcome_bytes = outcome and #outcome})
 end
 
 -- End a task for good: `outcome` is the result of a SUCCESS, else the failure; false when there is none.
 local function finish(task, state, outcome)
-  local keeps_result = task.result_ttl_ms > 0
-  local expire_ms = NOW + (keeps_result and task.result_ttl_ms or UNKEPT_RESULT_TTL_MS)
-  if state == 'SUCCESS' then outcome = keeps_result and outcome end
+  if state == 'SUCCESS' then outcome = task.result_ttl_ms > 0 and outcome end
+  put_outcome(task, state, outcome)
   if task.failed_attempts + task.lost_leases > 0 then put(task, 'f', false) end
   if task.has_types then put(task, 'n', false) end
   if task.has_revocation then put(task, 'v', false) end
   if task.has_progress then put(task, 'g', false) end
   if task.place == 'ready' and not task.is_drawn then leave_behind(task) end
+  local expire_ms = NOW + ttl_of(task)
   transition(task, {
     state = state, place = 'done', until_ms = expire_ms, expire_ms = expire_ms, has_types = false,
-    has_revocation = false, has_progress = false, request_bytes = put_outcome(task, state, outcome),
+    has_revocation = false, has_progress = false,
   })
 end
 
