@@ -6,9 +6,7 @@ from pathlib import Path
 import tailrace.worker
 
 SOURCES = sorted(Path(tailrace.worker.__file__).parent.rglob("*.py"))
-WALL_CLOCK = re.compile(
-    r"\btime\.(time|time_ns|localtime|gmtime)\b|\bimport (datetime|.*\bdatetime)$|\b(now|today|utcnow)\("
-)
+WALL_CLOCK = re.compile(r"\btime\.(time|time_ns|localtime|gmtime)\b|\bimport datetime\b|\b(now|today|utcnow)\(")
 POINTS_ON_THE_WIRE = re.compile(r"\b(start_expire_time|expire_time|create_time|update_time|schedule_time)\b|Timestamp")
 
 
