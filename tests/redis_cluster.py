@@ -65,10 +65,10 @@ class RedisCluster:
                     return self._at(line)
         raise AssertionError(f"nobody has slot {slot}")
 
-    def close(self) -> None:
-        """End all nodes."""
-        for node in self.nodes:
-            node.kill()
+    def replica_of(self, master: RedisServer) -> RedisServer:
+        """Find the node that follows a master."""
+        name = master.text("CLUSTER", "MYID")
+        return next(self._at(line) for line in self._lines() if line[3] == name)
 
     def _is_whole(self) -> bool:
         return all(node.is_running and self._sees_all(node) for node in self.nodes)
