@@ -31,6 +31,7 @@ from tests.store.harness import SECOND_REPLICA_ID, Harness
 from tests.store.redis_harness import RedisHarness
 
 WAITS = int(os.environ.get("TAILRACE_RANDOM_WAITS", "700"))
+TEST_S = 120 + WAITS // 20
 ROUND = 100
 SPAN_S = 0.3
 """Within so much time the tasks of a round end and their waits begin, so that any of the two may come first."""
@@ -101,7 +102,7 @@ class Follower:
     """One long Watch stream that gains its targets at random moments."""
 
     def __init__(self, api: Api, *, done_only: bool) -> None:
-        self._peer = WatchPeer(api)
+        self._peer = WatchPeer(api, timeout_s=TEST_S)
         self._writing = asyncio.Lock()
         self._ends: dict[str, asyncio.Event] = {}
         self._done_only = done_only
@@ -200,7 +201,7 @@ class Round:
             )
 
 
-@pytest.mark.timeout(120 + WAITS // 20)
+@pytest.mark.timeout(TEST_S)
 async def test_no_wait_is_missed_whenever_and_wherever_it_begins(servers: list[Api]) -> None:
     chance = Chance(servers)
     began: Counter[str] = Counter()

@@ -18,8 +18,8 @@ def targets(*task_ids: str) -> list[WaitTarget]:
 class WatchPeer:
     """One Watch stream and all that it told, keepalives left out."""
 
-    def __init__(self, api: Api) -> None:
-        self._call = api.tasks.Watch(timeout=60)
+    def __init__(self, api: Api, *, timeout_s: float = 60) -> None:
+        self._call = api.tasks.Watch(timeout=timeout_s)
         self._reading: asyncio.Task[Any] | None = None
         self.messages: list[WatchResponse] = []
 
