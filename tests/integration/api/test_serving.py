@@ -24,7 +24,7 @@ from tests.wait import eventually_async
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-SERVICES = ["", "tailrace.v1.TaskService", "tailrace.v1.WorkerService"]
+SERVICES = ["", "tailrace.v1.TaskService", "tailrace.v1.WorkerService", "tailrace.v1.AdminService"]
 LONG = timedelta(seconds=20)
 
 
