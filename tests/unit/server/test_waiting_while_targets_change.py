@@ -38,6 +38,19 @@ async def test_target_that_was_dropped_is_told_of_no_more_though_its_news_were_w
     assert (scene.waiting.task_count, scene.waiting.kept_bytes) == (0, 0)
 
 
+async def test_target_counts_until_the_last_word_of_it_was_taken(scene: Scene) -> None:
+    await scene.submit("a")
+    told = Told(scene.waiting.subscribe({"a": None, "unknown": None}))
+    await scene.run("a")
+    await eventually_async(lambda: scene.waiting.task_count == 1, "the unknown one was heard of")
+    assert told.subscription.target_count == 2
+
+    await told.until_state("SUCCESS")
+    await told.until(lambda told: told.not_found == ["unknown"], "the unknown one is told")
+
+    assert told.subscription.target_count == 0
+
+
 async def test_expected_task_is_not_asked_for_and_no_change_of_it_is_missed(scene: Scene) -> None:
     told = Told(scene.waiting.subscribe({}))
     told.subscription.expect("a")

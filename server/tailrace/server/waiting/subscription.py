@@ -46,8 +46,8 @@ class Subscription:
 
     @property
     def target_count(self) -> int:
-        """How many tasks are followed."""
-        return len(self._open)
+        """How many tasks are followed; one counts until the last word of it was taken."""
+        return len(self._open) + len(self._not_found)
 
     @property
     def is_answered(self) -> bool:
