@@ -17,6 +17,8 @@ from tailrace.server.store.base import Store
 STEP = 100
 REST_S = 0.5
 """Two hundred records a second, over all partitions: a million take an hour and a half."""
+WALK_REST_S = 30.0
+"""Between two walks: where there is little to look at, it is not looked at all the time."""
 
 logger = structlog.get_logger(__name__)
 
@@ -28,14 +30,17 @@ class Auditor:
         self._store = store
         self._partition = random.randrange(store.partitions)
         self._cursor = ""
+        self._partitions_left = store.partitions
+        """Of this walk; 0: it is over."""
         self.audit_repairs: Counter[str] = Counter()
         """How often what was put right since the start, by name."""
 
     async def run(self) -> None:
         """Walk until cancelled. A store that does not answer is tried again at the same place."""
         while True:
+            rest_s = REST_S if self._partitions_left else WALK_REST_S
             # The spread keeps several server processes from auditing in step.
-            await asyncio.sleep(REST_S * random.uniform(0.9, 1.1))
+            await asyncio.sleep(rest_s * random.uniform(0.9, 1.1))
             try:
                 async with asyncio.timeout(CALL_DEADLINE_S):
                     await self.step()
@@ -51,6 +56,7 @@ class Auditor:
         Raises:
             StoreUnavailableError: The store did not answer.
         """
+        self._partitions_left = self._partitions_left or self._store.partitions
         audited = await self._store.audit_tasks(self._partition, self._cursor, STEP)
         if audited.repairs:
             self.audit_repairs.update(audited.repairs)
@@ -60,4 +66,5 @@ class Auditor:
     def _move_on(self, cursor: str) -> None:
         self._cursor = cursor
         if not cursor:
+            self._partitions_left -= 1
             self._partition = (self._partition + 1) % self._store.partitions
