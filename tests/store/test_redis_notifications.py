@@ -218,6 +218,32 @@ async def test_other_processes_are_woken_when_a_queue_gets_its_first_task(redis_
             await listener.hears(lambda _: listener.queues() == ["first", "second", "first"])
 
 
+async def test_nobody_is_woken_by_tasks_of_a_paused_queue(redis_url: str) -> None:
+    async with open_redis(redis_url) as harness:
+        other = await harness.second_store()
+        await harness.store.pause_queue(0, "paused", is_paused=True)
+
+        async with listening_to(other) as listener:
+            await harness.store.submit_tasks(0, [a_submission("task-1", queue="paused")])
+            await harness.store.submit_tasks(0, [a_submission("task-2", queue="a-sign-that-all-has-arrived")])
+            await listener.hears_exactly(QueueReady("a-sign-that-all-has-arrived"))
+            assert listener.queues() == ["a-sign-that-all-has-arrived"]
+
+
+async def test_a_deadline_that_a_call_for_work_found_missed_is_told_everywhere(redis_url: str) -> None:
+    async with open_redis(redis_url) as harness:
+        other = await harness.second_store()
+        await harness.store.submit_tasks(0, [a_submission("task-1", start_within_ms=1)])
+        await other.register_waits(0, ["task-1"])
+        await harness.advance(1)
+        end = TaskChanged(task_id="task-1", is_done=True)
+
+        async with listening_to(other) as there, listening_to(harness.store) as here:
+            await harness.store.lease_tasks(0, a_lease_request())
+            await there.hears_exactly(end)
+            await here.hears_exactly(end)
+
+
 async def test_this_process_is_told_that_its_own_call_made_a_task_ready(redis_url: str) -> None:
     async with open_redis(redis_url) as harness, listening_to(harness.store) as listener:
         await harness.store.submit_tasks(0, [a_submission("task-1"), a_submission("task-2", queue="other")])

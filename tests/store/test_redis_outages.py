@@ -16,7 +16,7 @@ from tailrace.server.store.changes import EpochBreak, TaskChanged
 from tailrace.server.store.redis import connection, notifications
 from tailrace.server.store.values import Beat, Release, Revocation
 from tests.redis_server import RedisServer, redis_server
-from tests.store.builders import LOST, STOP, a_failure, a_lease_request, a_submission, a_success
+from tests.store.builders import LOST, MISSED, STOP, a_failure, a_lease_request, a_submission, a_success
 from tests.store.redis_harness import RedisHarness, open_redis
 from tests.store.redis_listener import listening_to
 from tests.wait import eventually_async
@@ -247,3 +247,26 @@ async def test_a_full_redis_lets_tasks_be_revoked(harness: RedisHarness) -> None
     held, lost = await store.beat_leases(0, [Beat(task_id=d.task_id, lease_token=d.lease_token) for d in deliveries])
     assert held is not None
     assert (held.revocation, lost) == (STOP, None)
+
+
+async def test_a_full_redis_takes_progress_and_holds_tasks_to_their_deadlines(harness: RedisHarness) -> None:
+    store = harness.store
+    await store.submit_tasks(0, [a_submission("runs", start_within_ms=1_000)])
+    token = (await store.lease_tasks(0, a_lease_request())).deliveries[0].lease_token
+    late, later = (a_submission("late", start_within_ms=999), a_submission("later", start_within_ms=1_000))
+    await store.submit_tasks(0, [late, later])
+    beat = Beat(task_id="runs", lease_token=token, progress=b"half of it", worker_id="worker-1")
+
+    async with full(harness):
+        assert await store.beat_leases(0, [beat]) != [None]
+    await harness.advance(1_000)
+    async with full(harness):
+        assert (await store.end_overdue(0, MISSED, [0])).count == 1
+        assert (await store.lease_tasks(0, a_lease_request())).deliveries == ()
+
+    read = await store.read_tasks(0, ["runs", "late", "later"])
+    assert [snapshot and (snapshot.state, snapshot.progress, snapshot.failure) for snapshot in read] == [
+        (TaskState.STARTED, b"half of it", None),
+        (TaskState.REVOKED, None, MISSED.start),
+        (TaskState.REVOKED, None, MISSED.start),
+    ]
