@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tailrace.server.coordinator import in_time as in_time_module
+from tailrace.server.coordinator import operators as operators_module
 from tailrace.server.coordinator import page_of_tasks
 from tailrace.server.coordinator.operators import Operators
 from tailrace.server.coordinator.page_of_tasks import TaskPager
@@ -252,3 +253,33 @@ async def test_pause_reaches_what_it_can_and_can_be_repeated_until_it_reached_al
     assert (queue.is_paused, again.is_paused) == (False, True)
     shares = [(await harness.store.list_queues(partition, "", 10))[0].is_paused for partition in range(PARTITIONS)]
     assert shares == [True] * PARTITIONS
+
+
+class ForgetfulStore:
+    """The real one, of whose drain requests only so-and-so-many-th reaches the worker's server."""
+
+    def __init__(self, harness: SqliteHarness, *, heard: int) -> None:
+        self.told = 0
+        self._heard = heard
+        self._store = harness.store
+
+    async def list_workers(self) -> list[WorkerPresence]:
+        return await self._store.list_workers()
+
+    async def drain_worker(self, worker_id: str) -> None:
+        self.told += 1
+        if self.told == self._heard:
+            await self._store.announce_workers([replace(ONE, is_draining=True)])
+
+
+@pytest.mark.parametrize(("heard", "told"), [(1, 1), (3, 3), (99, 4)])
+async def test_drain_is_told_until_it_was_heard_but_not_for_ever(
+    harness: SqliteHarness, monkeypatch: pytest.MonkeyPatch, heard: int, told: int
+) -> None:
+    monkeypatch.setattr(operators_module, "CONFIRM_PAUSES_S", (0.0, 0.0, 0.0, 0.0))
+    await harness.store.announce_workers([ONE])
+    store = ForgetfulStore(harness, heard=heard)
+
+    worker = await Operators(cast("OperatorStore", store), PARTITIONS).drain_worker("one")
+
+    assert (worker, store.told) == (replace(ONE, is_draining=True), told)

@@ -29,6 +29,9 @@ from tailrace.server.store.operators import OperatorStore, QueueStats, WorkerPre
 QUEUE_STEP = 200
 """Queues that one store call tells of."""
 
+CONFIRM_PAUSES_S = (0.02, 0.25, 0.5, 1.0)
+"""How long a drain waits for its confirmation before it is told again, or given up on."""
+
 Answer = TypeVar("Answer")
 
 
@@ -144,14 +147,26 @@ class Operators:
     async def drain_worker(self, worker_id: str) -> WorkerPresence:
         """Have a worker get no more tasks, wherever it is connected, until its process ends. Harmless to repeat.
 
+        What the servers are told can be lost, so they are told until the worker's own says that it heard; not for
+        ever, as that one may be gone.
+
         Raises:
             WorkerNotFoundError: No such worker is connected.
         """
-        presence = next((each for each in await self.list_workers("", 1 << 62) if each.worker_id == worker_id), None)
+        presence = await self._find_worker(worker_id)
         if presence is None:
             raise WorkerNotFoundError(worker_id)
-        await in_time(self._store.drain_worker(worker_id))
+        for pause_s in CONFIRM_PAUSES_S:
+            await in_time(self._store.drain_worker(worker_id))
+            await asyncio.sleep(pause_s)
+            presence = await self._find_worker(worker_id) or presence
+            if presence.is_draining:
+                break
         return replace(presence, is_draining=True)
+
+    async def _find_worker(self, worker_id: str) -> WorkerPresence | None:
+        sessions = [each for each in await in_time(self._store.list_workers()) if each.worker_id == worker_id]
+        return max(sessions, key=lambda presence: presence.connect_ms, default=None)
 
     async def _queues_of(self, partition: int, after: str, limit: int) -> list[QueueStats]:
         queues: list[QueueStats] = []
