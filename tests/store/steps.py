@@ -161,14 +161,7 @@ class Steps:
 
     async def audit(self, *, limit: int = LIMIT) -> Mapping[str, int]:
         """Audit the whole partition, and tell what was mended."""
-        repairs: Counter[str] = Counter()
-        cursor = ""
-        while True:
-            audited = await self.store.audit_tasks(PARTITION, cursor, limit)
-            repairs.update(audited.repairs)
-            cursor = audited.cursor
-            if not cursor:
-                return repairs
+        return await repairs_of(self.store, PARTITION, limit=limit)
 
     async def pass_time(self, ms: int) -> int:
         """Let time go by as it does while the server lives: leases are looked after. Tells how many were reaped."""
@@ -198,3 +191,15 @@ class Steps:
         """Lease all that is ready and tell in which order it came."""
         leased = await self.lease(*queues, count=MAX_ITEMS)
         return [delivery.task_id for delivery in leased.deliveries]
+
+
+async def repairs_of(store: Store, partition: int, *, limit: int = LIMIT) -> Mapping[str, int]:
+    """Audit a whole partition, and tell what was mended."""
+    repairs: Counter[str] = Counter()
+    cursor = ""
+    while True:
+        audited = await store.audit_tasks(partition, cursor, limit)
+        repairs.update(audited.repairs)
+        cursor = audited.cursor
+        if not cursor:
+            return repairs

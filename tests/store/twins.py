@@ -16,6 +16,7 @@ from tailrace.server.store.operators import QueueStats
 from tests.store.harness import Harness
 from tests.store.redis_harness import open_redis
 from tests.store.sqlite_harness import open_sqlite
+from tests.store.steps import repairs_of
 
 HEAR_DEADLINE_S = 5.0
 MANY = 1_000
@@ -120,8 +121,7 @@ class Twins:
         """Have both look for what needs repair: there is nothing."""
         for twin in self._twins:
             for partition in range(len(self._queues)):
-                audited = await twin.store.audit_tasks(partition, "", MANY)
-                assert (audited.repairs, audited.cursor) == ({}, "")
+                assert await repairs_of(twin.store, partition) == {}, twin.store.description
         await self._look_everywhere()
 
     async def _look_everywhere(self) -> None:
