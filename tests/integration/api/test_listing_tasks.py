@@ -9,8 +9,7 @@ from tailrace.server.domain import limits
 from tailrace.v1 import task_pb2
 from tailrace.v1.task_service_pb2 import ListTasksRequest, RevokeRequest
 from tests.integration.api.looking_steps import FULL, fail, listed, page_of, pages_of, task_of
-from tests.integration.api.serving import CALL_S, MIB, Api, a_failure, refused, seconds, serving
-from tests.store.sqlite_harness import SqliteHarness
+from tests.integration.api.serving import CALL_S, MIB, Api, a_failure, refused, seconds
 
 INVALID = (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
 TOKEN_INVALID = (grpc.StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID")
@@ -134,15 +133,6 @@ async def test_task_that_stays_where_it_is_comes_though_others_go(api: Api) -> N
     assert [task.task_id for task in first.tasks] == ids[:20]
     seen = {task.task_id for page in rest for task in page.tasks}
     assert set(ids[30:]) <= seen
-
-
-async def test_tasks_of_every_partition_are_listed(tmp_path_factory: pytest.TempPathFactory) -> None:
-    harness = SqliteHarness(tmp_path_factory.mktemp("store") / "tailrace.db", partitions=4)
-    async with serving(harness) as api:
-        await api.submit_many(*names("task", 100))
-
-        for page_size in (1, 7, 1_000):
-            assert sorted(await listed(api, page_size=page_size)) == names("task", 100)
 
 
 async def test_page_of_large_tasks_stays_below_what_every_client_takes(api: Api) -> None:

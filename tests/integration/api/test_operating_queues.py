@@ -14,9 +14,8 @@ from tailrace.v1 import admin_service_pb2 as pb
 from tailrace.v1 import task_pb2
 from tailrace.v1.task_service_pb2 import RevokeRequest, WaitForRequest, WaitTarget
 from tests.integration.api.looking_steps import queue_of
-from tests.integration.api.serving import CALL_S, MIB, Api, a_success, refused, seconds, serving
+from tests.integration.api.serving import CALL_S, MIB, Api, a_success, refused, seconds
 from tests.integration.api.work_peer import WorkPeer
-from tests.store.sqlite_harness import SqliteHarness
 
 INVALID = (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
 TOKEN_INVALID = (grpc.StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID")
@@ -240,26 +239,6 @@ async def test_whoever_waits_for_a_task_hears_that_it_was_purged(api: Api) -> No
     assert [task.state for task in message.tasks] == [task_pb2.TASK_STATE_REVOKED]
     while message is not grpc.aio.EOF:
         message = await asyncio.wait_for(call.read(), CALL_S)
-
-
-async def test_queue_is_one_over_all_partitions(tmp_path_factory: pytest.TempPathFactory) -> None:
-    harness = SqliteHarness(tmp_path_factory.mktemp("store") / "tailrace.db", partitions=4)
-    ids = [f"task-{number}" for number in range(20)]
-    async with serving(harness) as api:
-        await api.submit_many(*ids)
-        await api.submit("alone", queue="alone")
-        await api.harness.advance(1_000)
-        await api.submit_many("late", start_delay=seconds(60))
-
-        assert counts_of(await queue_of(api)) == (20, 1, 0)
-        assert (await queue_of(api)).oldest_queued_age == seconds(1)
-        assert [queue.queue for queue in (await queues_of(api)).queues] == ["alone", "default"]
-        assert ((await pause(api, "alone")).paused, (await queue_of(api, "alone")).paused) == (True, True)
-        assert await api.lease_many(queues=("alone",)) == []
-        assert not (await resume(api, "alone")).paused
-        assert await purge(api, force=False) == (21, 21)
-        assert await purge(api) == (21, 0)
-        assert counts_of(await queue_of(api)) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)

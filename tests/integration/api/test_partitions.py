@@ -7,8 +7,10 @@ import pytest
 from redis.asyncio import Redis
 
 from tailrace.server.domain.ids import partition_of
-from tailrace.v1.task_service_pb2 import BatchGetResultsRequest, WaitForRequest, WaitTarget
-from tests.integration.api.serving import CALL_S, Api, a_success, serving
+from tailrace.v1 import admin_service_pb2 as admin_pb
+from tailrace.v1.task_service_pb2 import BatchGetResultsRequest, RevokeRequest, WaitForRequest, WaitTarget
+from tests.integration.api.looking_steps import delete, listed, resubmit, task_of
+from tests.integration.api.serving import CALL_S, Api, a_success, seconds, serving
 from tests.integration.api.work_peer import WorkPeer
 from tests.store.redis_harness import RedisHarness
 from tests.store.sqlite_harness import SqliteHarness
@@ -99,3 +101,61 @@ async def test_wait_follows_tasks_of_every_partition(api: Api) -> None:
 
     done = {task.task_id async for message in call for task in message.tasks if task.done}
     assert done == set(NAMES)
+
+
+async def test_tasks_of_every_partition_are_listed_once(api: Api) -> None:
+    await api.submit_many(*NAMES, labels={"customer": "acme"})
+
+    for page_size in (1, 7, 1_000):
+        for text in ("", 'labels.customer = "acme"'):
+            assert sorted(await listed(api, page_size=page_size, filter=text)) == sorted(NAMES)
+
+
+async def test_any_task_can_be_looked_at_deleted_and_run_again_from_its_id_alone(api: Api) -> None:
+    await api.submit_many(*NAMES)
+    await api.tasks.Revoke(RevokeRequest(task_ids=NAMES), timeout=CALL_S)
+
+    for name in NAMES[:10]:
+        assert (await task_of(api, name)).task_id == name
+        await resubmit(api, name, f"again-{name}")
+        await delete(api, name)
+
+    assert sorted(await listed(api, filter='state = "PENDING"')) == sorted(f"again-{name}" for name in NAMES[:10])
+    assert sorted(await listed(api, filter='state = "REVOKED"')) == sorted(NAMES[10:])
+
+
+async def test_queue_is_one_over_all_partitions(api: Api) -> None:
+    await api.submit_many(*NAMES)
+    await api.submit("alone", queue="alone")
+    await api.harness.advance(1_000)
+    await api.submit_many("late", start_delay=seconds(60))
+
+    queues = (await api.admin.ListQueues(admin_pb.ListQueuesRequest(), timeout=CALL_S)).queues
+
+    assert [(each.queue, each.queued_count, each.delayed_count) for each in queues] == [
+        ("alone", 1, 0),
+        ("default", 40, 1),
+    ]
+    assert {each.queue: each.oldest_queued_age for each in queues} == {"alone": seconds(1), "default": seconds(1)}
+
+
+async def test_queue_is_paused_and_resumed_in_all_partitions(api: Api) -> None:
+    await api.submit_many(*NAMES)
+    paused = await api.admin.PauseQueue(admin_pb.PauseQueueRequest(queue="default"), timeout=CALL_S)
+    assert (paused.queue.paused, await api.lease_many(100)) == (True, [])
+
+    resumed = await api.admin.ResumeQueue(admin_pb.ResumeQueueRequest(queue="default"), timeout=CALL_S)
+
+    assert (resumed.queue.paused, resumed.queue.queued_count) == (False, 40)
+    await finish_all(api)
+
+
+async def test_purge_reaches_every_partition(api: Api) -> None:
+    await api.submit_many(*NAMES)
+
+    counted = await api.admin.PurgeQueue(admin_pb.PurgeQueueRequest(queue="default"), timeout=CALL_S)
+    purged = await api.admin.PurgeQueue(admin_pb.PurgeQueueRequest(queue="default", force=True), timeout=CALL_S)
+
+    assert (counted.purge_count, counted.remaining_count) == (40, 40)
+    assert (purged.purge_count, purged.remaining_count) == (40, 0)
+    assert sorted(await listed(api, filter='state = "REVOKED"')) == sorted(NAMES)
