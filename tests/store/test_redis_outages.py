@@ -270,3 +270,23 @@ async def test_a_full_redis_takes_progress_and_holds_tasks_to_their_deadlines(ha
         (TaskState.REVOKED, None, MISSED.start),
         (TaskState.REVOKED, None, MISSED.start),
     ]
+
+
+async def test_a_full_redis_lets_operators_act_and_workers_speak(harness: RedisHarness) -> None:
+    store = harness.store
+    await store.submit_tasks(0, [a_submission(name) for name in ("purged", "deleted")])
+    await store.submit_tasks(0, [a_submission("later", queue="slow", start_delay_ms=60_000)])
+    await store.submit_tasks(0, [a_submission("speaks", queue="talks")])
+    (speaks,) = (await store.lease_tasks(0, a_lease_request("talks"))).deliveries
+    beat = Beat(task_id="speaks", lease_token=speaks.lease_token, progress=b"half")
+    await store.revoke_tasks(0, [Revocation(task_id="deleted", failure=STOP)])
+
+    async with full(harness):
+        assert await store.beat_leases(0, [beat]) != [None]
+        assert (await store.read_details(0, ["speaks"]))[0] is not None
+        assert await store.delete_tasks(0, ["deleted"]) == [True]
+        assert (await store.pause_queue(0, "default", is_paused=True)).is_paused
+        assert (await store.purge_queue(0, "default", "", 10, STOP)).count == 1
+        assert len((await store.list_tasks(0, "", 10, with_payloads=True)).details) == 3
+        assert len(await store.list_queues(0, "", 10)) == 3
+        assert (await store.audit_tasks(0, "", 10)).repairs == {}
