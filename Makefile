@@ -74,6 +74,7 @@ faults: setup redis-server ## Run the fault tests at full length: crash upon cra
 .PHONY: redis-server
 redis-server:
 	@scripts/ensure_command redis-server redis-server
+	@scripts/ensure_command redis-cli redis-tools
 
 .PHONY: lowest
 lowest: $(INSTALLED_LOWEST) ## Run the unit tests on the oldest releases that pyproject.toml allows
