@@ -46,13 +46,17 @@ async def test_more_queues_than_a_call_looks_at_are_walked_through(steps: Steps,
     assert ids(await steps.walk()) == ["z", "delayed"]
 
 
-async def test_an_entry_without_a_record_is_passed_over(steps: Steps, harness: RedisHarness) -> None:
+async def test_an_entry_that_its_record_contradicts_is_passed_over(steps: Steps, harness: RedisHarness) -> None:
     await steps.submit(a_submission("ready"), a_submission("delayed", start_delay_ms=1))
     await harness.admin.lpush(f"{harness.prefix()}q:default:0", "unknown", "delayed")
-    for index in ("lease", "sched", "done"):
+    await harness.admin.zadd(f"{harness.prefix()}lease", {"unknown": 1, "delayed": 1})
+    for index in ("sched", "done"):
         await harness.admin.zadd(f"{harness.prefix()}{index}", {"unknown": 1, "ready": 1})
 
-    assert ids(await steps.walk()) == ["ready", "delayed"]
+    walked = await steps.walk()
+
+    assert ids(walked) == ["ready", "delayed"]
+    assert [detail.lease_expire_ms for detail in walked] == [None, None]
     assert (await steps.queue()).oldest_age_ms == 0
 
 
