@@ -12,6 +12,7 @@ from tailrace.server.domain import limits
 from tailrace.server.domain.task import Submission
 from tailrace.server.store.changes import StoreEmptied
 from tailrace.server.store.values import Submitted
+from tailrace.server.waiting import entries
 from tailrace.v1.task_service_pb2 import (
     WAIT_END_REASON_RECONNECT,
     GetResultRequest,
@@ -29,16 +30,22 @@ from tests.wait import eventually_async
 RECONNECT = WAIT_END_REASON_RECONNECT
 
 
-def held_back_submits(api: Api, monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Event]:
-    """Make the store slow to accept: the first event says that it was asked, the second lets it answer."""
+def held_back_submits(
+    api: Api, monkeypatch: pytest.MonkeyPatch, *, has_accepted: bool = False
+) -> tuple[asyncio.Event, asyncio.Event]:
+    """Make the store slow to accept, or to say that it has: the first event says that it was asked, or has accepted.
+
+    The second lets it go on.
+    """
     asked, may_answer = asyncio.Event(), asyncio.Event()
     batcher = api.server.waiting._coordinator._submits[0]
     real = batcher._call
 
     async def slow(items: Sequence[Submission]) -> Sequence[Submitted]:
+        outcomes = await real(items) if has_accepted else None
         asked.set()
         await may_answer.wait()
-        return await real(items)
+        return outcomes or await real(items)
 
     monkeypatch.setattr(batcher, "_call", slow)
     return asked, may_answer
@@ -168,6 +175,27 @@ async def test_outcome_of_a_submitted_task_never_comes_before_its_answer(api: Ap
         answered |= {item.task_id for item in message.submitted}
     assert [item.task_id for item in peer.submitted] == names
     await peer.close()
+
+
+async def test_outcome_waits_for_the_answer_though_the_task_is_long_done(
+    lone_api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lone_api.submit("b")
+    has_accepted, may_answer = held_back_submits(lone_api, monkeypatch, has_accepted=True)
+    peer = await WatchPeer(lone_api).say("b", done_only=True, submit=[a_request("a")])
+    await has_accepted.wait()
+    await peer.until_told(1)
+    await lone_api.run("b")
+    await lone_api.run("a")
+    await peer.until(lambda peer: peer.done_ids == {"b"})
+
+    may_answer.set()
+
+    await peer.close()
+    assert [(task.task_id, task.done) for task in peer.tasks] == [("b", False), ("b", True), ("a", True)]
+    ends = [message for message in peer.messages if message.tasks and message.tasks[0].task_id == "a"]
+    answers = [message for message in peer.messages if message.submitted]
+    assert peer.messages.index(answers[0]) < peer.messages.index(ends[0])
 
 
 async def test_target_that_was_dropped_is_told_of_no_more(api: Api) -> None:
@@ -492,15 +520,17 @@ async def test_client_that_submits_and_reads_no_answers_is_not_read_on(
 
 
 async def test_reader_that_takes_nothing_any_more_is_left(lone_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Meanwhile it costs no payloads but one message's."""
-    monkeypatch.setattr(limits, "SILENCE_S", 0.3)
+    """Meanwhile it costs no more payloads than may be kept, and one message."""
+    monkeypatch.setattr(limits, "SILENCE_S", 1.0)
+    monkeypatch.setattr(entries, "MAX_KEPT_BYTES", 3 * MIB)
     names = [f"task-{number:03}" for number in range(30)]
     for name in names:
         await lone_api.submit(name)
         await lone_api.run(name, data=b"x" * (MIB - 1_000))
     peer = await WatchPeer(lone_api).say(*names)
 
-    await eventually_async(lambda: len(lone_api.server._calls) == 1, "the stream is served")
+    await eventually_async(lambda: 0 < lone_api.server.waiting.task_count < 30, "some was written, and no more")
+    assert lone_api.server.waiting.kept_bytes <= 3 * MIB
     await eventually_async(lambda: len(lone_api.server._calls) == 0, "the stream is given up")
 
     assert lone_api.server.waiting.task_count == 0
