@@ -10,5 +10,5 @@ from tailrace.cli._delegate import PASS_THROUGH, delegate
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def server(arguments: tuple[str, ...]) -> int:
-    """Run a server: [--listen HOST:PORT] [--store URL], and more that its own --help explains."""
+    """Run a server: [--listen HOST:PORT] [--store URL] [--max-queue-depth N], and more that its own --help explains."""
     return delegate("tailrace.server.__main__", arguments, extra="server")
