@@ -6,27 +6,10 @@ import grpc
 import pytest
 
 from tailrace.v1 import worker_service_pb2 as pb
-from tests.integration.api.serving import Api, a_success, a_worker, seconds
+from tests.integration.api.flow_steps import flow, for_kib, submit_kib, work_off
+from tests.integration.api.serving import Api, a_worker, seconds
 from tests.integration.api.stream_steps import ids, until_state
 from tests.integration.api.work_peer import WorkPeer
-
-KIB = 1 << 10
-SURROUNDING_BYTES = 64
-"""What goes around the data of an input here, at most: its content type, and tags."""
-
-
-def flow(tasks: int, max_bytes: int = 0) -> pb.FlowControl:
-    return pb.FlowControl(max_outstanding_tasks=tasks, max_outstanding_bytes=max_bytes)
-
-
-def for_kib(kib: int, tasks: int = 100) -> pb.FlowControl:
-    """Have room for so many inputs of a KiB each, and not for one more."""
-    return flow(tasks, kib * (KIB + SURROUNDING_BYTES))
-
-
-async def submit_kib(api: Api, **sizes_kib: int) -> None:
-    for task_id, size_kib in sizes_kib.items():
-        await api.submit(task_id, data=bytes(size_kib * KIB))
 
 
 async def test_worker_gets_no_more_bytes_than_it_asked_for(api: Api) -> None:
@@ -188,28 +171,9 @@ async def test_next_task_is_not_free_while_a_lease_brought_along_is_held(api: Ap
 async def test_credits_are_never_exceeded_and_every_task_is_done(api: Api, seed: int) -> None:
     dice = random.Random(seed)
     sizes = {f"task-{number:02}": dice.choice([0, 1, 1, 2, 5, 9]) for number in range(40)}
-    max_tasks, max_kib = 5, 6
     await submit_kib(api, **sizes)
-    peer = WorkPeer(api)
-    await peer.hello(flow_control=for_kib(max_kib, tasks=max_tasks))
 
-    order: list[str] = []
-    held: list[pb.LeaseRef] = []
-    while len(order) < len(sizes) or held:
-        frame = await peer.hear()
-        assert frame is not None
-        leases = [assignment.lease for assignment in frame.assignments.assignments]
-        order += [lease.task_id for lease in leases]
-        held += leases
-        assert len(held) <= max_tasks
-        assert sum(sizes[lease.task_id] for lease in held) <= max_kib or len(held) == 1
-        if held:
-            done = dice.sample(held, dice.randint(1, len(held)))
-            held = [lease for lease in held if lease not in done]
-            await peer.say(results=pb.AttemptResults(results=map(a_success, done)))
-
-    assert order == sorted(sizes)
-    await peer.close()
+    assert await work_off(api, sizes, dice) == sorted(sizes)
 
 
 async def test_negative_limit_in_bytes_is_refused(lone_api: Api) -> None:

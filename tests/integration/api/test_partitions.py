@@ -1,5 +1,6 @@
 """Several partitions: whoever calls sees one server, wherever a task lives."""
 
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from redis.asyncio import Redis
 from tailrace.server.domain.ids import partition_of
 from tailrace.v1 import admin_service_pb2 as admin_pb
 from tailrace.v1.task_service_pb2 import BatchGetResultsRequest, RevokeRequest, WaitForRequest, WaitTarget
+from tests.integration.api.flow_steps import submit_kib, work_off
 from tests.integration.api.looking_steps import delete, listed, resubmit, task_of
 from tests.integration.api.serving import CALL_S, Api, a_success, seconds, serving
 from tests.integration.api.work_peer import WorkPeer
@@ -90,6 +92,26 @@ async def test_stream_serves_every_partition(api: Api) -> None:
     assert all(status.held for status in statuses)
     assert [ack.task_id for ack in acks] == [lease.task_id for lease in leases]
     await peer.close()
+
+
+async def test_stream_holds_no_more_than_it_wants_over_all_partitions(api: Api) -> None:
+    dice = random.Random(4)
+    sizes = {name: dice.choice([0, 1, 1, 2, 5, 9]) for name in NAMES}
+    await submit_kib(api, **sizes)
+
+    assert sorted(await work_off(api, sizes, dice)) == sorted(sizes)
+
+
+async def test_times_hold_in_every_partition(api: Api) -> None:
+    late, slow, delayed = NAMES[:12], NAMES[12:24], NAMES[24:36]
+    await api.submit_many(*late, start_within=seconds(5))
+    await api.submit_many(*slow, total_timeout=seconds(5))
+    await api.submit_many(*delayed, start_delay=seconds(5))
+
+    await api.pass_time(5_000)
+
+    for names, state in ((late, "REVOKED"), (slow, "FAILURE"), (delayed, "PENDING/QUEUED")):
+        assert {await api.state(name) for name in names} == {state}
 
 
 async def test_wait_follows_tasks_of_every_partition(api: Api) -> None:

@@ -188,6 +188,19 @@ async def test_task_that_is_not_done_in_its_whole_time_fails_wherever_it_is(api:
         assert await is_lost(api.store(a_success(lease)))
 
 
+async def test_open_stream_is_told_that_the_whole_time_of_its_task_is_over(api: Api) -> None:
+    peer, assignment = await peer_with_task(api, total_timeout=seconds(5))
+    await peer.start(assignment.lease)
+
+    await api.pass_time(5_000)
+
+    (status,) = (await peer.expect("lease_statuses")).statuses
+    assert (status.lease_token, status.held) == (assignment.lease.lease_token, False)
+    await api.submit("next")
+    assert ids(await peer.assigned()) == ["next"]
+    await peer.close()
+
+
 async def test_retry_that_would_come_after_the_whole_time_is_not_waited_for(api: Api) -> None:
     policy = task_pb2.RetryPolicy(max_attempts=9, initial_backoff=seconds(60), max_backoff=seconds(60))
     await api.submit(total_timeout=seconds(20), retry_policy=policy)
