@@ -31,7 +31,9 @@ from tailrace.v1 import task_pb2, task_service_pb2
 FINGERPRINT_BYTES = 16
 
 
-def parse_submission(request: task_service_pb2.SubmitRequest, *, max_payload_bytes: int, path: str = "") -> Submission:
+def parse_submission(
+    request: task_service_pb2.SubmitRequest, *, max_payload_bytes: int, path: str = "", is_watched: bool = False
+) -> Submission:
     """Read one task to accept; ``path`` goes before the names of fields at fault. Takes the request apart.
 
     Raises:
@@ -72,6 +74,7 @@ def parse_submission(request: task_service_pb2.SubmitRequest, *, max_payload_byt
         start_within_ms=times.start_within_ms,
         execution_timeout_ms=times.execution_timeout_ms,
         total_timeout_ms=times.total_timeout_ms,
+        is_watched=is_watched,
     )
 
 

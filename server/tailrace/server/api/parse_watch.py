@@ -42,5 +42,5 @@ def parse_watch(request: pb.WatchRequest, *, is_first: bool, max_payload_bytes: 
     return WatchOrder(
         add=targets,
         drop=tuple(request.drop_task_ids),
-        submit=tuple(parse_items(request.submit, field="submit", max_payload_bytes=max_payload_bytes)),
+        submit=tuple(parse_items(request.submit, field="submit", max_payload_bytes=max_payload_bytes, is_watched=True)),
     )

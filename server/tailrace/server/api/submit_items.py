@@ -14,14 +14,18 @@ ParsedItem = tuple[str, Submission | TailraceError]
 """A task id, given or made, and what was read or is wrong."""
 
 
-def parse_items(requests: Iterable[pb.SubmitRequest], *, field: str, max_payload_bytes: int) -> list[ParsedItem]:
+def parse_items(
+    requests: Iterable[pb.SubmitRequest], *, field: str, max_payload_bytes: int, is_watched: bool = False
+) -> list[ParsedItem]:
     """Read each request; one without an id is given one. Takes the requests apart."""
     items: list[ParsedItem] = []
     for index, request in enumerate(requests):
         request.task_id = request.task_id or new_task_id()
         try:
-            path = f"{field}[{index}]."
-            items.append((request.task_id, parse_submission(request, max_payload_bytes=max_payload_bytes, path=path)))
+            submission = parse_submission(
+                request, max_payload_bytes=max_payload_bytes, path=f"{field}[{index}].", is_watched=is_watched
+            )
+            items.append((request.task_id, submission))
         except TailraceError as error:
             items.append((request.task_id, error))
     return items

@@ -9,7 +9,6 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import islice
 
 import structlog
@@ -183,7 +182,7 @@ class WatchStream:
     async def _submit(self, items: Sequence[ParsedItem]) -> None:
         if not items:
             return
-        submissions = [replace(submission, is_watched=True) for submission in submissions_of(items)]
+        submissions = submissions_of(items)
         outcomes = iter(await self._coordinator.submit(submissions) if submissions else ())
         answers = []
         for task_id, parsed in items:
