@@ -13,7 +13,8 @@ import sys
 import time
 from pathlib import Path
 
-from tests.mutations import REDIS_MUTATIONS, SQLITE_MUTATIONS, Edit, Mutation
+from tests.mutations import redis_life, redis_queues, redis_times, sqlite_life, sqlite_times_and_queues
+from tests.mutations.mutation import Edit, Mutation
 from tests.redis_server import redis_server
 
 ROOT = Path(__file__).parent.parent
@@ -23,6 +24,13 @@ RANDOM_WALK = "tests/store/test_differential.py"
 RUN_DEADLINE_S = 300.0
 TEST_DEADLINE_S = 30
 PYTEST_PASSED, PYTEST_FAILED = 0, 1
+MUTATIONS = (
+    *redis_life.LIFE,
+    *redis_times.TIMES,
+    *redis_queues.QUEUES,
+    *sqlite_life.LIFE,
+    *sqlite_times_and_queues.TIMES_AND_QUEUES,
+)
 
 _COMPILE_LUA = """
 import sys
@@ -40,7 +48,7 @@ def main(words: list[str]) -> int:
     """Try the mutations whose description holds one of the words, or all of them; return the exit status."""
     chosen = [
         mutation
-        for mutation in (*REDIS_MUTATIONS, *SQLITE_MUTATIONS)
+        for mutation in MUTATIONS
         if not words or any(word in f"{mutation.store}: {mutation.what}" for word in words)
     ]
     shutil.rmtree(WORKSHOP, ignore_errors=True)
