@@ -95,3 +95,17 @@ async def test_a_step_that_is_undone_changes_no_count(sqlite: SqliteHarness, lif
 
     assert await counts(life) == before
     assert await life.audit() == {}
+
+
+async def test_a_purge_leaves_what_becomes_ready_behind_its_back(sqlite: SqliteHarness) -> None:
+    steps = Steps(sqlite)
+    await steps.submit(*(a_submission(f"ready-{n}") for n in range(2)))
+    await steps.submit(*(a_submission(f"later-{n}", start_delay_ms=50) for n in range(2)))
+    first = await steps.purge(limit=3)
+    await steps.submit(a_submission("new"))
+
+    second = await steps.purge(cursor=first.cursor, limit=3)
+
+    assert (first.count, first.remaining) == (3, 1)
+    assert (second.count, second.remaining, second.cursor) == (1, 1, "")
+    assert (await steps.read("new")).state is TaskState.PENDING
