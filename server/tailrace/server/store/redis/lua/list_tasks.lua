@@ -30,19 +30,26 @@ local function walk_zset(place, rest)
   return cursor
 end
 
--- What an id left behind stands before the entry that counts, if there is one: only a walk that saw both can tell them
--- apart, so one that began in between lists a task whose id was used again where it finds it first.
+-- What an id left behind stands before the entry that counts, if there is one. Whether an entry of such an id is the one
+-- takes a search, which only ids that were used again cost.
+local function is_left(list_name, task, index)
+  if has_left == nil then has_left = call('EXISTS', LEFT) == 1 end
+  local number = has_left and left_of(task.id, task.queue, task.priority) or 0
+  if number == 0 then return false end
+  local at = call('LPOS', list_name, task.id, 'RANK', number + 1)
+  return not at or index < at
+end
+
 local function walk_list(queue, level, position)
   local name, taken = list_key(queue, level), taken_of(queue, level)
   local index = math.max((position or taken) - taken, 0)
-  local is_from_head = index == 0
   local ids = call('LRANGE', name, index, index + limit - looked_at - 1)
   for _, task_id in ipairs(ids) do
     if is_full() then break end
-    index, looked_at = index + 1, looked_at + 1
-    local task = not (is_from_head and was_left(task_id, queue, level)) and find(task_id)
+    local task = find(task_id)
     local is_here = task and task.place == 'ready' and task.queue == queue and task.priority == level
-    if is_here and not is_listed[task_id] then list(task) end
+    if is_here and not is_listed[task_id] and not is_left(name, task, index) then list(task) end
+    index, looked_at = index + 1, looked_at + 1
   end
   return 'ready ' .. queue .. ' ' .. level .. ' ' .. index + taken
 end
