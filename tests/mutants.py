@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests.mutations import redis_life, redis_queues, redis_times, sqlite_life, sqlite_times_and_queues
 from tests.mutations.mutation import Edit, Mutation
+from tests.operator_mutations import OPERATOR_MUTATIONS
 from tests.redis_server import redis_server
 
 ROOT = Path(__file__).parent.parent
@@ -28,6 +29,7 @@ MUTATIONS = (
     *redis_life.LIFE,
     *redis_times.TIMES,
     *redis_queues.QUEUES,
+    *OPERATOR_MUTATIONS,
     *sqlite_life.LIFE,
     *sqlite_times_and_queues.TIMES_AND_QUEUES,
 )
@@ -108,7 +110,8 @@ def _run_tests(store: str) -> tuple[str, str]:
 
 def _run_pytest(store: str, *arguments: str) -> tuple[str, str]:
     spared = "sqlite" if store == "redis" else "redis"
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not slow", "-k", f"not {spared}"]
+    others = f"not {spared} and not cluster"
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not slow", "-k", others]
     command += ["-p", "no:cacheprovider", *arguments]
     process = subprocess.Popen(
         command,

@@ -1,4 +1,4 @@
-"""Ways to break what operators see and do in Redis; see ``mutations``."""
+"""Ways to break what operators see and do in Redis; see ``mutations.mutation``."""
 
 from tests.mutations.mutation import REDIS, Edit, Mutation
 
@@ -32,8 +32,8 @@ OPERATOR_MUTATIONS: tuple[Mutation, ...] = (
     _redis(
         "what was left behind is listed",
         "list_tasks",
-        "not (is_from_head and was_left(task_id, queue, level)) and find(task_id)",
-        "find(task_id)",
+        " and not is_left(name, task, index)",
+        "",
     ),
     _redis("done ones come earliest first", "list_tasks", "place == 'done', place", "false, place"),
     _redis("the record has no say in what is listed", "list_tasks", "task and task.place == place and", "task and"),
