@@ -3,17 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, cast
 
 import pytest
-from redis.asyncio.cluster import ClusterNode
-from redis.asyncio.cluster import RedisCluster as ClusterAdmin
 
+from tailrace.server.store.redis.cluster import ClusterClient
 from tests.redis_cluster import RedisCluster, redis_cluster
-from tests.store.redis_harness import RedisHarness
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
+from tests.store.redis_harness import NamespaceHarness
 
 
 @pytest.fixture(scope="session")
@@ -23,25 +18,27 @@ def cluster() -> Iterator[RedisCluster]:
         yield cluster
 
 
-class ClusterHarness(RedisHarness):
-    """See Harness."""
+class ClusterHarness(NamespaceHarness):
+    """On a cluster, which keeps what was written until it ends."""
+
+    def __init__(self, cluster: RedisCluster, partitions: int) -> None:
+        super().__init__(cluster.url, partitions)
+        self._client = ClusterClient(cluster.url, on_move=lambda: None)
+
+    async def close(self) -> None:
+        await super().close()
+        await self._client.close()
 
     async def _show_time(self) -> None:
-        await asyncio.gather(*(self.admin.set(key, self.now_ms) for key in self._clock_keys()))
-
-    async def _remove_keys(self) -> None:
-        """Leave them: the cluster ends with the session."""
+        await asyncio.gather(*(self._client.call("SET", key, self.now_ms) for key in self._clock_keys()))
 
 
 @asynccontextmanager
 async def open_cluster(cluster: RedisCluster, *, partitions: int = 1) -> AsyncIterator[ClusterHarness]:
     """Open a harness on a namespace of its own."""
-    nodes = [ClusterNode("127.0.0.1", node.port) for node in cluster.nodes]
-    async with ClusterAdmin(startup_nodes=nodes, protocol=2) as admin:
-        # It knows the same commands; those that are about several keys at once are not used.
-        harness = ClusterHarness(cluster.url, cast("Redis", admin), partitions)
-        try:
-            await harness.open()
-            yield harness
-        finally:
-            await harness.close()
+    harness = ClusterHarness(cluster, partitions)
+    try:
+        await harness.open()
+        yield harness
+    finally:
+        await harness.close()

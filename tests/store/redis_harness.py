@@ -1,6 +1,7 @@
 """The Redis store under test: a namespace of its own, and a clock that is a key in Redis."""
 
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
@@ -23,13 +24,11 @@ def redis_url() -> Iterator[str]:
         yield server.url
 
 
-class RedisHarness:
-    """See Harness."""
+class NamespaceHarness(ABC):
+    """See Harness. Everything is in a namespace of its own."""
 
-    def __init__(self, url: str, admin: Redis, partitions: int) -> None:
+    def __init__(self, url: str, partitions: int) -> None:
         self.namespace = uuid.uuid4().hex
-        self.admin = admin
-        """For looking at what is in Redis."""
         self._url = url
         self._partitions = partitions
         self._now_ms = START_MS
@@ -66,24 +65,16 @@ class RedisHarness:
         await store.open()
         return store
 
-    async def keys(self) -> list[str]:
-        """List all keys of this namespace."""
-        return sorted([key.decode() async for key in self.admin.scan_iter(f"tr:{self.namespace}:*", count=1000)])
-
     async def close(self) -> None:
         for store in self._stores:
             await store.close()
-        await self._remove_keys()
 
     def _clock_keys(self) -> list[str]:
         return [f"{self.prefix(partition)}clock" for partition in range(self._partitions)]
 
+    @abstractmethod
     async def _show_time(self) -> None:
-        await self.admin.mset(dict.fromkeys(self._clock_keys(), self._now_ms))
-
-    async def _remove_keys(self) -> None:
-        if keys := await self.keys():
-            await self.admin.unlink(*keys)
+        """Have the clocks of all partitions show the time."""
 
     def _new_store(self, replica_id: str, url: str | None = None) -> RedisStore:
         store = RedisStore(
@@ -95,6 +86,27 @@ class RedisHarness:
         )
         self._stores.append(store)
         return store
+
+
+class RedisHarness(NamespaceHarness):
+    """On one Redis."""
+
+    def __init__(self, url: str, admin: Redis, partitions: int) -> None:
+        super().__init__(url, partitions)
+        self.admin = admin
+        """For looking at what is in Redis."""
+
+    async def keys(self) -> list[str]:
+        """List all keys of this namespace."""
+        return sorted([key.decode() async for key in self.admin.scan_iter(f"tr:{self.namespace}:*", count=1000)])
+
+    async def close(self) -> None:
+        await super().close()
+        if keys := await self.keys():
+            await self.admin.unlink(*keys)
+
+    async def _show_time(self) -> None:
+        await self.admin.mset(dict.fromkeys(self._clock_keys(), self._now_ms))
 
 
 @asynccontextmanager

@@ -95,9 +95,12 @@ class ScriptRunner:
 
     async def load(self) -> None:
         """Have Redis compile all scripts, on every server that takes writes."""
+        scripts = list(self._scripts.values())
         for server in await self._client.primaries():
-            for script in self._scripts.values():
-                await server.call("SCRIPT", "LOAD", script.text)
+            known = await server.call("SCRIPT", "EXISTS", *(script.sha for script in scripts))
+            for script, is_known in zip(scripts, known, strict=True):
+                if not is_known:
+                    await server.call("SCRIPT", "LOAD", script.text)
 
     async def run(self, name: str, keys: PartitionKeys, *arguments: Argument) -> Any:
         """Run a script; one that the server does not know is loaded and run again.
