@@ -1,11 +1,13 @@
 """Who is connected, as far as the servers say."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from tailrace.server.store.changes import DrainRequested
-from tailrace.server.store.operators import WorkerPresence
+from tailrace.server.store.operators import PRESENCE_MS, WorkerPresence
 from tests.store.redis_harness import open_redis
 from tests.store.redis_listener import listening_to
+from tests.store.sqlite_harness import open_sqlite
 from tests.store.steps import Steps
 
 ONE = WorkerPresence(
@@ -70,3 +72,13 @@ async def test_every_process_is_told_of_a_drain(redis_url: str) -> None:
 
             await here.hears_exactly(DrainRequested("one"))
             await there.hears_exactly(DrainRequested("one"))
+
+
+async def test_what_is_not_said_again_is_forgotten(tmp_path: Path) -> None:
+    async with open_sqlite(tmp_path) as harness:
+        await harness.store.announce_workers([ONE])
+        await harness.advance(PRESENCE_MS - 1)
+        assert await harness.store.list_workers() == [ONE]
+        await harness.advance(1)
+
+        assert await harness.store.list_workers() == []
