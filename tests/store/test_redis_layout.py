@@ -3,8 +3,10 @@
 import hashlib
 import random
 import struct
+from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
 from redis.crc import key_slot
 
 from tailrace.server.domain.ids import partition_of
@@ -262,6 +264,26 @@ async def test_an_outcome_follows_the_request_of_which_a_success_keeps_but_the_h
             (None, b"it broke"),
             (None, None),
         ]
+
+
+@pytest.mark.parametrize("change", [lambda record: record[: -len(b"\7SUCCESS")], lambda record: record + b"\5extra"])
+async def test_records_of_releases_that_knew_less_or_more_are_read(
+    redis_url: str, change: Callable[[bytes], bytes]
+) -> None:
+    async with open_redis(redis_url) as harness:
+        store, name = harness.store, f"{harness.prefix()}s:task-1"
+        await store.submit_tasks(0, [a_submission()])
+        token = (await store.lease_tasks(0, a_lease_request())).deliveries[0].lease_token
+        await store.store_results(0, [a_success("task-1", token)])
+        before = await store.read_details(0, ["task-1"])
+        found = await harness.admin.get(name)
+        assert isinstance(found, bytes)
+        (record_bytes,) = struct.unpack(">H", found[-2:])
+        payload, record = found[: -2 - record_bytes], change(found[-2 - record_bytes : -2])
+
+        await harness.admin.set(name, payload + record + struct.pack(">H", len(record)))
+
+        assert await store.read_details(0, ["task-1"]) == before
 
 
 async def test_an_empty_result_is_not_none(redis_url: str) -> None:

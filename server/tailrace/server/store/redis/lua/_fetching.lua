@@ -18,6 +18,7 @@ local function fetch_ended(task_id)
   local task, value = new_record(task_id)
   local at = #text - 1 - struct.unpack('>H', text, #text - 1)
   for _, name in ipairs(LASTING) do
+    if at >= #text - 1 then break end
     value, at = struct.unpack('Bc0', text, at)
     if value ~= '' then task[name] = IS_TEXT[name] and value or tonumber(value) end
   end

@@ -42,6 +42,7 @@ local FIELDS = {}
 for field, name in pairs(NAMES) do FIELDS[name] = field end
 -- All that is of use once a task is done. Then it has one key only: the STRING s:<id>, with the request, the outcome, and
 -- these, each preceded by its length in one byte, 0 for what has its default; the length of all these (2 bytes) ends it.
+-- What a later release adds goes to the end of the list: it is missing in older data, and passed over by older releases.
 local LASTING = {
   'state', 'queue', 'priority', 'revision', 'update_ms', 'create_ms', 'fingerprint', 'head_bytes', 'request_bytes',
   'outcome_bytes', 'result_ttl_ms', 'attempt', 'delivery_count', 'start_ms', 'worker_id', 'worker_id_rest',
