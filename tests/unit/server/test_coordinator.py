@@ -1,10 +1,14 @@
 """The use cases: what each item of a call is answered, wherever it lives and whatever shares a store call with it."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 from tailrace.server.coordinator.coordinator import Coordinator
+from tailrace.server.domain.errors import LeaseLostError
 from tailrace.server.store.base import MAX_CALL_BYTES
+from tailrace.server.store.sqlite.store import SqliteStore
+from tailrace.server.store.values import Beat, LeaseHeld
 from tests.store.builders import a_submission, a_success
 from tests.store.sqlite_harness import open_sqlite
 from tests.store.steps import Steps
@@ -24,3 +28,28 @@ async def test_outcome_is_read_whole_though_others_take_the_room_in_its_call(tmp
 
     assert [getattr(outcome, "is_whole", None) for outcome in await together] == [True, False, False, False]
     assert [outcome and len(outcome.result or b"") for outcome in one_by_one] == [MAX_CALL_BYTES] * len(names)
+
+
+class WeighedBeats(SqliteStore):
+    """A store that remembers how large the calls with beats were."""
+
+    sizes_bytes: list[int]
+
+    async def beat_leases(self, partition: int, beats: Sequence[Beat]) -> list[LeaseHeld | None]:
+        self.sizes_bytes.append(sum(len(beat.progress or b"") for beat in beats))
+        return await super().beat_leases(partition, beats)
+
+
+async def test_checkpoints_of_many_tasks_go_to_the_store_in_calls_of_bounded_size(tmp_path: Path) -> None:
+    store = WeighedBeats(tmp_path / "tailrace.db")
+    store.sizes_bytes = []
+    await store.open()
+    checkpoint = bytes(MAX_CALL_BYTES // 8)
+    beats = [Beat(task_id=f"task-{number}", lease_token=b"token", progress=checkpoint) for number in range(20)]
+
+    answers = await Coordinator(store).heartbeat(beats)
+
+    await store.close()
+    assert [type(answer) for answer in answers] == [LeaseLostError] * 20
+    assert sum(store.sizes_bytes) == 20 * len(checkpoint)
+    assert max(store.sizes_bytes) <= MAX_CALL_BYTES
