@@ -6,6 +6,7 @@ time may be any that a Timestamp can hold.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -20,6 +21,9 @@ from tailrace.v1 import task_pb2
 FIRST_SECOND = -62_135_596_800
 LAST_SECOND = 253_402_300_799
 """Bounds of google.protobuf.Timestamp, as its definition gives them: the years 1 to 9999."""
+
+SpanField = Literal["start_delay", "start_within", "execution_timeout", "total_timeout", "lease_duration", "result_ttl"]
+PointField = Literal["schedule_time", "start_deadline"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +83,7 @@ def _result_ttl_ms(violations: Violations, path: str, spec: task_pb2.TaskSpec) -
 
 
 def _span(
-    violations: Violations, path: str, spec: task_pb2.TaskSpec, name: str, *, minimum_ms: int = 0, maximum_ms: int
+    violations: Violations, path: str, spec: task_pb2.TaskSpec, name: SpanField, *, minimum_ms: int = 0, maximum_ms: int
 ) -> int | None:
     """Read a span; None when it is not set."""
     if not spec.HasField(name):
@@ -87,14 +91,16 @@ def _span(
     return span_ms(violations, f"{path}{name}", getattr(spec, name), minimum_ms=minimum_ms, maximum_ms=maximum_ms)
 
 
-def _some_span(violations: Violations, path: str, spec: task_pb2.TaskSpec, name: str, *, maximum_ms: int) -> int | None:
+def _some_span(
+    violations: Violations, path: str, spec: task_pb2.TaskSpec, name: SpanField, *, maximum_ms: int
+) -> int | None:
     """Read a span that must be more than nothing; None when it is not set, or at fault."""
     if spec.HasField(name) and getattr(spec, name) == Duration():
         violations.add(f"{path}{name}", "must be more than 0")
     return _span(violations, path, spec, name, maximum_ms=maximum_ms) or None
 
 
-def _point(violations: Violations, path: str, spec: task_pb2.TaskSpec, name: str) -> int | None:
+def _point(violations: Violations, path: str, spec: task_pb2.TaskSpec, name: PointField) -> int | None:
     """Read a point in time, rounded up to the millisecond; None when it is not set, or at fault."""
     if not spec.HasField(name):
         return None
