@@ -92,6 +92,20 @@ async def test_an_id_used_again_behind_what_it_left_is_listed_in_every_walk(step
     assert sorted(ids(await steps.walk(limit=2))) == ["again", "b", "c", "d"]
 
 
+async def test_in_a_very_long_list_an_id_used_again_is_listed_without_a_search(
+    steps: Steps, harness: RedisHarness
+) -> None:
+    await steps.submit(a_submission("again"), a_submission("b"))
+    await steps.revoke("again")
+    await steps.delete("again")
+    await steps.submit(a_submission("again"))
+    await harness.admin.rpush(f"{harness.prefix()}q:default:0", *["x"] * 100_000)
+
+    listed = await steps.store.list_tasks(0, "", 3, with_payloads=False)
+
+    assert ids(list(listed.details)) == ["again", "b"]
+
+
 async def test_the_oldest_is_found_behind_entries_that_were_left(steps: Steps, harness: RedisHarness) -> None:
     await steps.submit(*(a_submission(f"revoked-{number}") for number in range(120)))
     await harness.advance(10)

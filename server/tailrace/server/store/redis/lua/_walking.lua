@@ -1,4 +1,4 @@
--- Where a walk through a sorted set goes on: behind the entry that it came to, be that still there or not.
+-- What walks share: where one through a sorted set goes on, and which entries of a ready list do not count.
 
 -- Tell whether one id goes before another, as Redis sorts them: Lua would go by the language of the machine.
 local function is_before(id, other)
@@ -21,9 +21,24 @@ local function rank_of(zset, score, id)
   return low
 end
 
--- The rank, from the front or from the back, of the entry with which a walk goes on that came to "<score> <id>".
+-- The rank, from the front or from the back, of the entry with which a walk goes on that came to "<score> <id>", be that
+-- still there or not.
 local function rank_behind(zset, is_backwards, score, id)
   local rank = rank_of(zset, score, id)
   if is_backwards then return call('ZCARD', zset) - rank end
   return call('ZRANGE', zset, rank, rank)[1] == id and rank + 1 or rank
+end
+
+-- What an id left behind stands before the entry that counts, if there is one. Whether an entry of such an id is the one
+-- takes a search, which only ids that were used again cost. What would take too long to find out is listed where it is
+-- found first.
+local MAX_SEARCHED, searched = 100000, 0 -- entries, in one call
+local function is_left(list_name, task, index)
+  if has_left == nil then has_left = call('EXISTS', LEFT) == 1 end
+  local number = has_left and left_of(task.id, task.queue, task.priority) or 0
+  if number == 0 then return false end
+  searched = searched + call('LLEN', list_name)
+  if searched > MAX_SEARCHED then return false end
+  local at = call('LPOS', list_name, task.id, 'RANK', number + 1)
+  return not at or index < at
 end

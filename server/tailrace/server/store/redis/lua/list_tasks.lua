@@ -30,16 +30,6 @@ local function walk_zset(place, rest)
   return cursor
 end
 
--- What an id left behind stands before the entry that counts, if there is one. Whether an entry of such an id is the one
--- takes a search, which only ids that were used again cost.
-local function is_left(list_name, task, index)
-  if has_left == nil then has_left = call('EXISTS', LEFT) == 1 end
-  local number = has_left and left_of(task.id, task.queue, task.priority) or 0
-  if number == 0 then return false end
-  local at = call('LPOS', list_name, task.id, 'RANK', number + 1)
-  return not at or index < at
-end
-
 local function walk_list(queue, level, position)
   local name, taken = list_key(queue, level), taken_of(queue, level)
   local index = math.max((position or taken) - taken, 0)
