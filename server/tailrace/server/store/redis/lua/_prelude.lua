@@ -1,4 +1,4 @@
--- What every script shares: where things are, how a record is read, and the one function that changes it.
+-- What every script shares: where things are, and the one function that changes a record (_fetching.lua reads it).
 -- Nothing here writes: changes are gathered, and commit (_commit.lua) writes them once everything has been read.
 -- Times are in ms: 13 digits, and Lua writes numbers of up to 14 as they are.
 --
