@@ -3,6 +3,8 @@
 import asyncio
 import itertools
 import json
+import os
+import signal
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -13,7 +15,7 @@ import grpc
 import pytest
 from redis import Redis
 
-from tailrace.client import AsyncClient, AsyncioResult, TaskNotFoundError
+from tailrace.client import AsyncClient, TaskNotFoundError
 from tailrace.server.domain.ids import partition_of
 from tailrace.server.store.redis.keys import Keyspace
 from tailrace.v1 import task_pb2
@@ -34,7 +36,8 @@ QUEUED = 1_500
 WAITS = 200
 CALLERS = 4
 RUN_BEFORE = 200
-ACCEPTED_AFTER = 50
+ACCEPTED_AFTER = 20
+ACCEPTED_BEHIND = 10
 LEASE = timedelta(seconds=5)
 WITHIN_S = 90.0
 PAGE = 1_000
@@ -52,17 +55,20 @@ class Record:
 
 @dataclass
 class Load:
-    """Callers that submit squares, and everything of theirs that was accepted."""
+    """Callers that submit squares and wait for them, and everything of theirs that was accepted."""
 
     clients: tuple[AsyncClient, AsyncClient]
     numbers: Iterator[int] = field(default_factory=itertools.count)
     values: dict[str, int] = field(default_factory=dict)
+    waits: dict[str, asyncio.Task[Square]] = field(default_factory=dict)
 
-    async def fill_queue(self, count: int) -> list[AsyncioResult]:
+    async def fill_queue(self, count: int) -> None:
+        """Submit tasks at once, and wait for the last of them at both servers."""
         numbers = list(itertools.islice(self.numbers, count))
         results = await self.clients[0].options(lease_duration=LEASE).map("square", [(number,) for number in numbers])
         self.values |= {result.id: number * number for number, result in zip(numbers, results, strict=True)}
-        return results
+        for client, result in zip(itertools.cycle(self.clients), results[-WAITS:]):
+            self._wait_for(client, result.id)
 
     @asynccontextmanager
     async def callers(self) -> AsyncIterator[None]:
@@ -75,12 +81,34 @@ class Load:
                 number = next(self.numbers)
                 result = await submitter.submit("square", number)
                 self.values[result.id] = number * number
+                self._wait_for(client, result.id)
 
         async with asyncio.TaskGroup() as callers:
             for index in range(CALLERS):
                 callers.create_task(submit_until_over(self.clients[index % 2]))
             yield
             is_over.set()
+
+    async def accepts_more(self, count: int, within: set[int]) -> None:
+        """Return once so many more tasks are accepted in some of the partitions."""
+
+        def accepted() -> int:
+            return sum(partition_of(task_id, PARTITIONS) in within for task_id in self.values)
+
+        wanted = accepted() + count
+        await eventually_async(lambda: accepted() >= wanted, "tasks are accepted", within_s=WITHIN_S)
+
+    async def check_waits(self, lost: set[str]) -> None:
+        """Wait for all waits: each tells the truth, or that its task is lost."""
+        told = await asyncio.gather(*self.waits.values(), return_exceptions=True)
+        for task_id, answer in zip(self.waits, told, strict=True):
+            if isinstance(answer, BaseException):
+                assert (type(answer), task_id in lost) == (TaskNotFoundError, True)
+            else:
+                assert answer["value"] == self.values[task_id]
+
+    def _wait_for(self, client: AsyncClient, task_id: str) -> None:
+        self.waits[task_id] = asyncio.create_task(client.result(task_id).get(WITHIN_S))
 
 
 @pytest.fixture
@@ -90,8 +118,9 @@ def cluster() -> Iterator[RedisCluster]:
         yield cluster
 
 
+@pytest.mark.parametrize("is_behind", [False, True])
 async def test_what_a_replica_had_received_outlives_its_master(
-    processes: Processes, cluster: RedisCluster, figures: Figures
+    processes: Processes, cluster: RedisCluster, figures: Figures, is_behind: bool
 ) -> None:
     here, there = await asyncio.gather(*(asyncio.to_thread(processes.server, cluster.url) for _ in range(2)))
     victim = cluster.masters()[0]
@@ -99,63 +128,57 @@ async def test_what_a_replica_had_received_outlives_its_master(
     at_risk = {number for number in range(PARTITIONS) if cluster.master_of(_lease_key(number)) is victim}
     async with AsyncClient(here.address) as client_here, AsyncClient(there.address) as client_there:
         load = Load((client_here, client_there))
-        queued = await load.fill_queue(QUEUED)
-        waits = _waits((client_here, client_there), [result.id for result in queued[-WAITS:]])
+        await load.fill_queue(QUEUED)
         for server in (here, there):
             await asyncio.to_thread(processes.worker, server.address)
         await eventually_async(lambda: journal.count(processes.directory) >= RUN_BEFORE, "the workers are at work")
 
         async with load.callers():
+            if is_behind:
+                _cut_off(heir, victim)
+                await load.accepts_more(ACCEPTED_BEHIND, at_risk)
             killed_at = time.monotonic()
             received = await asyncio.to_thread(_lose, victim, heir)
             await eventually_async(lambda: "role:master" in heir.text("INFO", "replication"), "the replica takes over")
             replaced_s = time.monotonic() - killed_at
-            wanted = len(load.values) + ACCEPTED_AFTER
-            await eventually_async(lambda: len(load.values) >= wanted, "tasks are accepted again", within_s=WITHIN_S)
+            await load.accepts_more(ACCEPTED_AFTER, at_risk)
             accepted_s = time.monotonic() - killed_at
         await asyncio.to_thread(victim.start)
         await asyncio.to_thread(cluster.wait_until_whole)
-        told = await asyncio.gather(*waits.values(), return_exceptions=True)
         ends = await _ends(there, list(load.values))
-        finished_s = time.monotonic() - killed_at
+        lost = load.values.keys() - ends.keys()
+        await load.check_waits(lost)
 
-    lost = load.values.keys() - ends.keys()
-    later = await asyncio.to_thread(_records, heir)
     figures.add(
-        f"{len(load.values)} tasks accepted, {len(received)} of them known to the replica; a new master after"
-        f" {replaced_s:.1f} s, {ACCEPTED_AFTER} more tasks accepted after {accepted_s:.1f} s, all done after"
-        f" {finished_s:.1f} s; the failover lost {len(lost)} accepted tasks and"
-        f" {journal.count(processes.directory) - len(ends)} executions' results"
+        f"of {len(load.values)} accepted tasks, {len(received)} of them known to the replica, the failover lost"
+        f" {len(lost)}, and the results of {journal.count(processes.directory) - len(ends)} executions; a new master"
+        f" after {replaced_s:.1f} s, {ACCEPTED_AFTER} more tasks accepted there after {accepted_s:.1f} s"
     )
     assert {partition_of(task_id, PARTITIONS) for task_id in lost} <= at_risk
     assert not lost & received.keys()
+    assert lost or not is_behind
     assert ends == {task_id: value for task_id, value in load.values.items() if task_id not in lost}
     finished = {task_id: record for task_id, record in received.items() if record.is_done}
+    later = await asyncio.to_thread(_records, heir)
     assert finished
     assert {task_id: later[task_id] for task_id in finished} == finished
-    for task_id, answer in zip(waits, told, strict=True):
-        if isinstance(answer, BaseException):
-            assert (type(answer), task_id in lost) == (TaskNotFoundError, True)
-        else:
-            assert answer["value"] == load.values[task_id]
-    assert victim.command("PING") == "+PONG"
     assert "role:slave" in victim.text("INFO", "replication")
+
+
+def _cut_off(heir: RedisServer, victim: RedisServer) -> None:
+    """Have a replica receive nothing more of what its master does."""
+    os.kill(heir.pid, signal.SIGSTOP)
+    assert victim.command("CLIENT", "KILL", "TYPE", "replica") == ":1"
 
 
 def _lease_key(partition: int) -> str:
     return Keyspace("default").partition(partition, PARTITIONS).lease
 
 
-def _waits(clients: tuple[AsyncClient, AsyncClient], task_ids: list[str]) -> dict[str, asyncio.Task[Square]]:
-    return {
-        task_id: asyncio.create_task(clients[index % 2].result(task_id).get(WITHIN_S))
-        for index, task_id in enumerate(task_ids)
-    }
-
-
 def _lose(victim: RedisServer, heir: RedisServer) -> Mapping[str, Record]:
     """Kill a master, and return what its replica has of it."""
     victim.kill()
+    os.kill(heir.pid, signal.SIGCONT)
     eventually(lambda: "master_link_status:up" not in heir.text("INFO", "replication"), "the replica noticed")
     return _records(heir)
 
