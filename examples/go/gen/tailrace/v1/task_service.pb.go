@@ -735,7 +735,8 @@ type WaitTarget struct {
 	TaskId string `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
 	// Optional. The last revision seen. Holds back only an outcome that has this
 	// very revision and is not done: a task that is done, or whose revision is
-	// different in either direction, is always sent.
+	// different in either direction, is always sent; with include_progress, one
+	// that has progress too.
 	AfterRevision int64 `protobuf:"varint,2,opt,name=after_revision,json=afterRevision,proto3" json:"after_revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -959,9 +960,10 @@ type WatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Targets to follow from now on. Each is answered with its current outcome,
 	// unless held back by after_revision, then with every change until it is
-	// done. Adding one twice is harmless. At most 100,000 a stream.
+	// done. Adding one twice is harmless. At most 100,000 a stream; a target
+	// counts until the last word of it was sent. A malformed one ends the stream.
 	Add []*WaitTarget `protobuf:"bytes,1,rep,name=add,proto3" json:"add,omitempty"`
-	// Targets to follow no longer.
+	// Targets to follow no longer. Ids that are not followed are passed over.
 	DropTaskIds []string `protobuf:"bytes,2,rep,name=drop_task_ids,json=dropTaskIds,proto3" json:"drop_task_ids,omitempty"`
 	// Optional, first message only. Also send progress, at most twice a second
 	// for each task.
@@ -973,7 +975,7 @@ type WatchRequest struct {
 	// submit whose stream broke before its answer is sent again with its id.
 	Submit []*SubmitRequest `protobuf:"bytes,6,rep,name=submit,proto3" json:"submit,omitempty"`
 	// Optional, first message only. After the first answer, only outcomes that
-	// are done.
+	// are done; with include_progress, progress too.
 	DoneOnly      bool `protobuf:"varint,7,opt,name=done_only,json=doneOnly,proto3" json:"done_only,omitempty"` // 5 is kept free for ids that do not exist yet.
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1056,7 +1058,8 @@ type WatchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Outcomes that are new to this stream, batched. A target that is done is
 	// dropped after it was sent. That of a task submitted on this stream never
-	// comes before its answer in submitted.
+	// comes before its answer in submitted, which is the first outcome of a task
+	// that was created.
 	Tasks []*TaskResult `protobuf:"bytes,1,rep,name=tasks,proto3" json:"tasks,omitempty"`
 	// Ids that do not exist. Sent once each; they are followed no longer.
 	NotFoundTaskIds []string `protobuf:"bytes,2,rep,name=not_found_task_ids,json=notFoundTaskIds,proto3" json:"not_found_task_ids,omitempty"`

@@ -432,7 +432,8 @@ class WaitTarget(_message.Message):
     after_revision: _builtins.int
     """Optional. The last revision seen. Holds back only an outcome that has this
     very revision and is not done: a task that is done, or whose revision is
-    different in either direction, is always sent.
+    different in either direction, is always sent; with include_progress, one
+    that has progress too.
     """
     def __init__(
         self,
@@ -564,19 +565,20 @@ class WatchRequest(_message.Message):
     """Optional, first message only. Leave result and failure details out."""
     done_only: _builtins.bool
     """Optional, first message only. After the first answer, only outcomes that
-    are done.
+    are done; with include_progress, progress too.
     5 is kept free for ids that do not exist yet.
     """
     @_builtins.property
     def add(self) -> _containers.RepeatedCompositeFieldContainer[Global___WaitTarget]:
         """Targets to follow from now on. Each is answered with its current outcome,
         unless held back by after_revision, then with every change until it is
-        done. Adding one twice is harmless. At most 100,000 a stream.
+        done. Adding one twice is harmless. At most 100,000 a stream; a target
+        counts until the last word of it was sent. A malformed one ends the stream.
         """
 
     @_builtins.property
     def drop_task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Targets to follow no longer."""
+        """Targets to follow no longer. Ids that are not followed are passed over."""
 
     @_builtins.property
     def submit(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubmitRequest]:
@@ -621,7 +623,8 @@ class WatchResponse(_message.Message):
     def tasks(self) -> _containers.RepeatedCompositeFieldContainer[_task_pb2.TaskResult]:
         """Outcomes that are new to this stream, batched. A target that is done is
         dropped after it was sent. That of a task submitted on this stream never
-        comes before its answer in submitted.
+        comes before its answer in submitted, which is the first outcome of a task
+        that was created.
         """
 
     @_builtins.property
