@@ -17,7 +17,8 @@ end
 -- Note who has a task; empty when that was not said. No worker's id is longer than 128 characters.
 local function name_worker(task, worker_id)
   if worker_id == '' then return end
-  transition(task, {worker_id = string.sub(worker_id, 1, 64), worker_id_rest = string.sub(worker_id, 65, 128)})
+  worker_id = string.sub(worker_id, 1, 128)
+  transition(task, {worker_id = string.sub(worker_id, 1, 64), worker_id_rest = string.sub(worker_id, 65)})
 end
 
 local function say_progress(task, progress)
