@@ -14,7 +14,9 @@ QUEUES = (
         (" > 0 and not is_paused(ARGV[i]) then", " > 0 then"),
     ),
     redis(
-        "nothing says that a queue is paused", "lua/_outcomes.lua", ("is_paused(task.queue) and ' paused' or ''", "''")
+        "nothing says that a queue is paused",
+        "lua/_outcomes.lua",
+        ("is_paused(task.queue) and ' paused' or ''", "'' or ''"),
     ),
     redis("inputs have no limit", "lua/lease_tasks.lua", ("> max_input_bytes", "> math.huge")),
     redis("the first task is never free", "lua/lease_tasks.lua", ("is_first_free and #taken == 0", "false")),

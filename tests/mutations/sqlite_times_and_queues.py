@@ -125,10 +125,6 @@ TIMES_AND_QUEUES = (
             "(expire_ms, task_id) < (?, ?)\nORDER BY expire_ms, task_id",
         ),
     ),
-    sqlite(
-        "what is over is listed",
-        (f"{SQLITE}/statements.py", "expire_ms > ? AND (expire_ms", "expire_ms > ? - 99999999999 AND (expire_ms"),
-    ),
     sqlite("everything is whole", (f"{SQLITE}/looking.py", "is_whole=not has_more", "is_whole=True")),
     sqlite("the oldest task is the youngest", (f"{SQLITE}/statements.py", "SELECT min((", "SELECT max((")),
     sqlite("an audit corrects no counts", (f"{SQLITE}/queue_operations.py", "if right != counts:", "if False:")),
