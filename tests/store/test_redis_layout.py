@@ -286,6 +286,30 @@ async def test_records_of_releases_that_knew_less_or_more_are_read(
         assert await store.read_details(0, ["task-1"]) == before
 
 
+@pytest.mark.parametrize(
+    "payload", [b"", b"[1, 2]", b"\0\5", b"\0" * 20, b"x" * 600, b"\7SUCCESS\0\10", b"\7SUCCESS\0\0\11"]
+)
+async def test_a_request_whose_record_is_gone_is_no_task_and_stops_no_other(redis_url: str, payload: bytes) -> None:
+    """Whatever removed it: the string alone must not be read as the record of a task that is done."""
+    async with open_redis(redis_url) as harness:
+        store = harness.store
+        lost = a_submission("lost", payload=payload, start_within_ms=100)
+        await store.submit_tasks(0, [lost, a_submission("other")])
+        await harness.admin.delete(f"{harness.prefix()}t:lost")
+
+        await harness.advance(100)
+        leased = await store.lease_tasks(0, a_lease_request(count=5))
+        overdue = await store.end_overdue(0, MISSED, [0])
+        audited = await store.audit_tasks(0, "", 100)
+
+        assert [delivery.task_id for delivery in leased.deliveries] == ["other"]
+        assert (overdue.count, overdue.next_due_ms) == (0, None)
+        assert audited.repairs == {}
+        assert await store.read_tasks(0, ["lost"]) == [None]
+        (submitted,) = await store.submit_tasks(0, [lost])
+        assert submitted.is_created
+
+
 async def test_an_empty_result_is_not_none(redis_url: str) -> None:
     async with open_redis(redis_url) as harness:
         store = harness.store

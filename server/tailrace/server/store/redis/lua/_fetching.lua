@@ -11,17 +11,22 @@ local function lasting(task)
   return text .. struct.pack('>H', #text)
 end
 
--- The record of a task that is done, at the end of its string; nil when there is none.
+-- The record of a task that is done, at the end of its string; nil when there is none, or when the string is a request
+-- whose record somebody removed: that must not stop the others of a call.
 local function fetch_ended(task_id)
   local text = call('GETRANGE', key('s', task_id), -MAX_LASTING_BYTES, -1)
-  if text == '' then return nil end
-  local task, value = new_record(task_id)
-  local at = #text - 1 - struct.unpack('>H', text, #text - 1)
+  local last = #text - 2
+  local at = last > 0 and last + 1 - struct.unpack('>H', text, last + 1) or 0
+  if at < 1 then return nil end
+  local task = new_record(task_id)
   for _, name in ipairs(LASTING) do
-    if at >= #text - 1 then break end
-    value, at = struct.unpack('Bc0', text, at)
-    if value ~= '' then task[name] = IS_TEXT[name] and value or tonumber(value) end
+    if at > last then break end
+    local length = string.byte(text, at)
+    local value = string.sub(text, at + 1, at + length)
+    at = at + 1 + length
+    if value ~= '' then task[name] = IS_TEXT[name] and value or tonumber(value) or DEFAULTS[name] end
   end
+  if not (IS_DONE[task.state] and task.queue and task.request_bytes) or at > last + 1 then return nil end
   task.place, task.index, task.expire_ms = 'done', 'done', task.update_ms + ttl_of(task)
   return task
 end
