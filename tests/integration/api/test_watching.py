@@ -423,8 +423,8 @@ async def test_ten_thousand_targets_join_and_leave(lone_api: Api) -> None:
 async def test_more_targets_than_allowed_end_the_stream(lone_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_WATCH_TARGETS", 3)
     await lone_api.submit_many("a", "b", "c")
-    peer = await (await WatchPeer(lone_api).say("a", "b", "c", "a")).until_told(3)
-    await peer.say("a", "b")
+    peer = await (await WatchPeer(lone_api).say("a", "b", "c")).until_told(3)
+    await peer.say("a", "b", "a")
     await peer.say(drop_task_ids=["c"])
     await (await peer.say(submit=[a_request("new")])).until_submitted()
 
@@ -449,6 +449,7 @@ async def test_more_submits_than_may_be_followed_end_the_stream(lone_api: Api, m
         (WatchRequest(add=[WaitTarget(task_id="{}")]), "INVALID_REQUEST", "add[0].task_id"),
         (WatchRequest(add=[WaitTarget()]), "INVALID_REQUEST", "add[0].task_id"),
         (WatchRequest(add=[WaitTarget(task_id="a", after_revision=-1)]), "INVALID_REQUEST", "add[0].after_revision"),
+        (WatchRequest(add=[WaitTarget(task_id="a")] * 100_001), "LIMIT_EXCEEDED", "add"),
         (WatchRequest(submit=[SubmitRequest()] * 1_001), "LIMIT_EXCEEDED", "submit"),
         (WatchRequest(submit=[a_request("a", data=b"x" * MIB)] * 5), "LIMIT_EXCEEDED", "submit"),
         (WatchRequest(include_progress=True), "INVALID_REQUEST", "include_progress"),

@@ -34,6 +34,8 @@ def parse_watch(request: pb.WatchRequest, *, is_first: bool, max_payload_bytes: 
     for field in FIRST_ONLY:
         if not is_first and getattr(request, field):
             raise invalid(field, "is allowed in the first message only")
+    # A message can hold millions, and each costs: nobody else is served while they are read.
+    check_count("add", request.add, limit=limits.MAX_WATCH_TARGETS)
     check_count("submit", request.submit, limit=limits.MAX_BATCH_ITEMS)
     check_size("submit", sum(item.ByteSize() for item in request.submit))
     violations = Violations()
