@@ -1,10 +1,14 @@
 """Targets that come and go while their subscription is open, submits that are followed, a store that lost its data."""
 
+import asyncio
+from collections.abc import Sequence
+
 import pytest
 
-from tailrace.server.domain.errors import StoreEmptiedError
+from tailrace.server.domain.errors import StoreEmptiedError, TailraceError
+from tailrace.server.domain.task import TaskSnapshot
 from tailrace.server.store.changes import EpochBreak, StoreEmptied, TaskChanged
-from tailrace.server.waiting import reading, subscription
+from tailrace.server.waiting import entries, reading, subscription
 from tests.store.builders import a_submission
 from tests.unit.server.turns import other_tasks_ran
 from tests.unit.server.waiting_scene import Scene, Told
@@ -106,6 +110,79 @@ async def test_expected_task_that_was_not_accepted_is_forgotten_once_that_was_to
     assert (scene.waiting.task_count, subscription.is_all_done) == (0, True)
 
 
+async def test_task_that_is_added_while_it_is_being_submitted_is_followed_though_the_submit_fails(scene: Scene) -> None:
+    await scene.submit("a")
+    told = Told(scene.waiting.subscribe({}))
+    for task_id in ("a", "unknown"):
+        told.subscription.expect(task_id)
+    told.subscription.add({"a": None, "unknown": None})
+
+    for task_id in ("a", "unknown"):
+        told.subscription.release(task_id)
+
+    await told.until(lambda told: told.states == ["PENDING"] and told.not_found == ["unknown"], "both are answered")
+    await scene.run("a")
+    await told.until_state("SUCCESS")
+
+
+async def test_answer_to_a_submit_is_the_first_one_for_who_wants_ends_only(scene: Scene) -> None:
+    told = Told(scene.waiting.subscribe({}, done_only=True))
+    told.subscription.add({"a": None})
+    told.subscription.expect("a")
+    await scene.harness.store.submit_tasks(0, [a_submission("a", is_watched=True)])
+    told.subscription.accepted("a", 1)
+    told.subscription.release("a")
+
+    await scene.start("a")
+    await other_tasks_ran()
+
+    assert (await told.subscription.take()).snapshots == ()
+    told.subscription.close()
+
+
+async def test_news_that_waited_when_their_task_was_submitted_again_wait_for_the_answer(scene: Scene) -> None:
+    await scene.submit("a")
+    told = Told(scene.waiting.subscribe({"a": None}))
+    await eventually_async(lambda: told.subscription._changed, "there are news")
+
+    told.subscription.expect("a")
+
+    assert (await told.subscription.take()).snapshots == ()
+    told.subscription.accepted("a", None)
+    told.subscription.release("a")
+    await told.until_answered()
+    assert told.states == ["PENDING"]
+
+
+async def test_news_that_are_being_read_when_their_task_is_submitted_again_wait_for_the_answer(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "MAX_KEPT_BYTES", 0)
+    await scene.submit("a")
+    await scene.run("a")
+    told = Told(scene.waiting.subscribe({"a": None}))
+    await eventually_async(lambda: told.subscription._changed, "there are news")
+    real, is_read, may_answer = scene.coordinator.read, asyncio.Event(), asyncio.Event()
+
+    async def slow(task_ids: Sequence[str]) -> list[TaskSnapshot | TailraceError | None]:
+        outcomes = await real(task_ids)
+        is_read.set()
+        await may_answer.wait()
+        return outcomes
+
+    monkeypatch.setattr(scene.coordinator, "read", slow)
+    taking = asyncio.ensure_future(told.subscription.take())
+    await is_read.wait()
+
+    told.subscription.expect("a")
+    may_answer.set()
+
+    assert (await taking).snapshots == ()
+    told.subscription.accepted("a", None)
+    told.subscription.release("a")
+    await told.until_state("SUCCESS")
+
+
 async def test_task_that_is_submitted_while_it_is_followed_is_not_told_to_be_unknown(scene: Scene) -> None:
     told = Told(scene.waiting.subscribe({"a": None}))
     told.subscription.expect("a")
@@ -192,6 +269,33 @@ async def test_waits_for_what_the_store_had_end_when_it_lost_its_data(scene: Sce
         await told.subscription.take()
     assert (await empty.take()).snapshots == ()
     assert (scene.waiting.task_count, scene.waiting.kept_bytes) == (0, 0)
+
+
+async def test_wait_for_what_was_submitted_ends_too_when_the_store_lost_its_data(scene: Scene) -> None:
+    subscription = scene.waiting.subscribe({})
+    subscription.expect("a")
+    await scene.harness.store.submit_tasks(0, [a_submission("a", is_watched=True)])
+    subscription.accepted("a", 1)
+    subscription.release("a")
+
+    scene.waiting.apply(StoreEmptied())
+
+    with pytest.raises(StoreEmptiedError):
+        await subscription.take()
+
+
+async def test_submit_that_was_under_way_when_the_store_lost_its_data_is_nothing_to_trip_over(scene: Scene) -> None:
+    await scene.submit("a")
+    told = await Told(scene.waiting.subscribe({"a": None})).until_answered()
+    told.subscription.expect("b")
+
+    scene.waiting.apply(StoreEmptied())
+    told.subscription.accepted("b", 1)
+    told.subscription.release("b")
+
+    with pytest.raises(StoreEmptiedError):
+        await told.subscription.take()
+    assert scene.waiting.task_count == 0
 
 
 async def test_wait_after_the_store_lost_its_data_works(scene: Scene) -> None:

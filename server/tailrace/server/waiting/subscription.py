@@ -69,7 +69,9 @@ class Subscription:
         Every target is answered with its current outcome, then with every change until it is done.
         """
         for task_id, revision in targets.items():
-            if task_id not in self._open:
+            if task_id not in self._open or task_id in self._expected:
+                # One that was only expected is followed now whatever becomes of its submit.
+                self._expected.discard(task_id)
                 self._open[task_id] = revision
                 self._unanswered.add(task_id)
                 self._waiting.join(task_id, self, is_bulk=len(self._unanswered) > BULK)
@@ -87,6 +89,7 @@ class Subscription:
         Nothing is told of it until ``release``, to be called once for each ``expect``.
         """
         self._held[task_id] = self._held.get(task_id, 0) + 1
+        self._changed.pop(task_id, None)
         if task_id not in self._open:
             self._open[task_id] = None
             self._expected.add(task_id)
@@ -107,6 +110,7 @@ class Subscription:
             self._waiting.join(task_id, self)
         else:
             self._open[task_id] = revision
+            self._unanswered.discard(task_id)
             self._waiting.confirm(task_id)
 
     def release(self, task_id: str) -> None:
@@ -154,12 +158,13 @@ class Subscription:
                 outcomes = await self._waiting.current([task_id for task_id, _ in taken if task_id in self._open])
             except BaseException as error:
                 for task_id, is_change in taken:
-                    self._mark(task_id, is_change=is_change)
+                    if task_id not in self._held:
+                        self._mark(task_id, is_change=is_change)
                 if message.snapshots and isinstance(error, TailraceError):
                     break
                 raise
             for task_id, is_change in taken:
-                if task_id in self._open:
+                if task_id in self._open and task_id not in self._held:
                     self._take_one(task_id, outcomes, message, is_change=is_change)
         not_found = tuple(self._not_found.popleft() for _ in range(min(MAX_NOT_FOUND, len(self._not_found))))
         return News(snapshots=tuple(message.snapshots), not_found=not_found)
@@ -175,6 +180,7 @@ class Subscription:
         for task_id in self._open:
             self._waiting.leave(task_id, self)
         self._open.clear()
+        self._expected.clear()
         self._pace.close()
 
     def notice(self, snapshot: TaskSnapshot) -> None:
