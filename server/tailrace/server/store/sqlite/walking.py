@@ -62,7 +62,10 @@ def _questions(place: str, key: Sequence[Any], now_ms: int) -> Iterator[tuple[st
 def _read_cursor(cursor: str) -> tuple[str, tuple[Any, ...]]:
     if not cursor:
         return next(iter(_STARTS.items()))
-    found = json.loads(cursor)
+    try:
+        found = json.loads(cursor)
+    except RecursionError:
+        raise ValueError("the cursor is nested beyond all measure") from None
     if not isinstance(found, list) or not found or not isinstance(found[0], str) or found[0] not in _STARTS:
         raise ValueError("the cursor names no place")
     place, *key = found
