@@ -200,6 +200,20 @@ async def test_drained_worker_gets_nothing_by_single_calls_either(api: Api) -> N
     await peer.close()
 
 
+async def test_single_call_that_waits_as_its_worker_is_drained_gets_nothing(api: Api) -> None:
+    peer = await connect(api)
+    await until_listed(api, "worker-1")
+    waiting = asyncio.ensure_future(api.lease_many(wait_s=2))
+    await eventually_async(lambda: api.server.dispatcher.consumer_count == 2, "the call waits")
+    await drain(api)
+    await until_drained(api)
+    await api.submit()
+
+    assert await waiting == []
+    assert await api.state() == "PENDING/QUEUED"
+    await peer.close()
+
+
 async def test_draining_twice_is_harmless(api: Api) -> None:
     peer = await connect(api)
     await until_listed(api, "worker-1")

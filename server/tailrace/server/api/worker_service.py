@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 
 from tailrace.server.api import render
 from tailrace.server.api.attempts import Attempts
@@ -111,8 +112,9 @@ class WorkerService(WorkerServiceServicer):
         call = _LeaseCall(
             worker_id,
             tuple(request.worker.queues),
-            0 if self._presence.is_drained(worker_id) else request.max_tasks,
+            request.max_tasks,
             start_immediately=request.start_immediately,
+            is_drained=partial(self._presence.is_drained, worker_id),
         )
         if not wait_ms:
             return await self._lease_now(call) if call.room else []
@@ -169,18 +171,27 @@ class _LeaseCall:
     room_bytes = None
     holds_nothing = True
 
-    def __init__(self, worker_id: str, queues: tuple[str, ...], max_tasks: int, *, start_immediately: bool) -> None:
+    def __init__(
+        self,
+        worker_id: str,
+        queues: tuple[str, ...],
+        max_tasks: int,
+        *,
+        start_immediately: bool,
+        is_drained: Callable[[], bool],
+    ) -> None:
         self.worker_id = worker_id
         self.queues = queues
         self.start_immediately = start_immediately
         self.arrived = asyncio.Event()
         self.deliveries: Sequence[Delivery] = ()
         self._max_tasks = max_tasks
+        self._is_drained = is_drained
 
     @property
     def room(self) -> int:
         """How many more tasks it takes right now."""
-        return 0 if self.arrived.is_set() else self._max_tasks
+        return 0 if self.arrived.is_set() or self._is_drained() else self._max_tasks
 
     def assign(self, deliveries: Sequence[Delivery]) -> None:
         """Take tasks; the call then answers."""
