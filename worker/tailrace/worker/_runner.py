@@ -44,9 +44,9 @@ class Runner:
                 execution.cancelled = True
             elif self._conversation.is_revoked(key):  # asked before revoke() could find it
                 execution.revoked.set()
-            self._begin(execution)
             if execution.limit_s is not None:
                 self._time_limits.watch(key, execution.limit_s)
+            self._begin(execution)
 
     def stop(self, keys: Sequence[LeaseKey]) -> None:
         """Stop tasks whose lease was lost."""
@@ -131,4 +131,5 @@ class Runner:
     def _done(self, execution: Execution, result: wire.AttemptResult | None) -> None:
         with self._lock:
             self._executions.pop(execution.key, None)
+        self._time_limits.forget(execution.key)
         self._conversation.finish(execution.key, result)

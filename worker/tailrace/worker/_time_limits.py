@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from tailrace.worker._leases import LeaseKey
 
+MAX_STALE = 64
+"""How many limits of attempts that have ended are kept at least, before they are swept out."""
 HARD_LIMIT_S = 5.0
 """How long an attempt whose time is up may take to end by itself, before it counts as one that cannot be stopped."""
 
@@ -16,8 +18,8 @@ OnLimit = Callable[[LeaseKey], None]
 class TimeLimits:
     """Calls back at the soft limit of each attempt and again at the hard one. Thread-safe.
 
-    Whoever is called decides whether the attempt still runs: limits are not taken back when an attempt ends, which
-    would cost a search, but forgotten when they come up.
+    Whoever is called decides whether the attempt still runs: it may end just then. To search the heap for each attempt
+    that ends would cost too much, so its limits stay there until most of the heap is such.
     """
 
     def __init__(self, on_soft_limit: OnLimit, on_hard_limit: OnLimit, *, hard_limit_s: float = HARD_LIMIT_S) -> None:
@@ -26,9 +28,15 @@ class TimeLimits:
         self._hard_limit_s = hard_limit_s
         self._changed = threading.Condition()
         self._due: list[tuple[float, int, OnLimit, LeaseKey]] = []
+        self._watched: set[LeaseKey] = set()
         self._count = 0
         self._closed = False
         self._thread: threading.Thread | None = None
+
+    def __len__(self) -> int:
+        """Count the limits that are kept: at most two for each attempt, and some of such as have ended."""
+        with self._changed:
+            return len(self._due)
 
     def watch(self, key: LeaseKey, limit_s: float) -> None:
         """Begin to count the time of an attempt."""
@@ -36,12 +44,21 @@ class TimeLimits:
         with self._changed:
             if self._closed:
                 return
+            self._watched.add(key)
             self._push(soft_at, self._on_soft_limit, key)
             self._push(soft_at + self._hard_limit_s, self._on_hard_limit, key)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="tailrace-worker-time-limits", daemon=True)
                 self._thread.start()
             self._changed.notify()
+
+    def forget(self, key: LeaseKey) -> None:
+        """Count the time of an attempt no longer, as it has ended. Again: no effect."""
+        with self._changed:
+            self._watched.discard(key)
+            if len(self._due) > 4 * len(self._watched) + MAX_STALE:
+                self._due = [due for due in self._due if due[-1] in self._watched]
+                heapq.heapify(self._due)
 
     def close(self) -> None:
         """Call nobody any more. Again: no effect."""
@@ -65,6 +82,8 @@ class TimeLimits:
                 rest_s = self._due[0][0] - time.monotonic() if self._due else None
                 if rest_s is not None and rest_s <= 0:
                     _, _, on_limit, key = heapq.heappop(self._due)
-                    return on_limit, key
+                    if key in self._watched:
+                        return on_limit, key
+                    continue
                 self._changed.wait(rest_s)
             return None
