@@ -11,12 +11,15 @@ import pytest
 from redis import Redis
 
 from tailrace.server.domain.errors import StoreUnavailableError
+from tailrace.server.domain.retry import RetryPolicy
+from tailrace.server.domain.task import TaskState
 from tailrace.server.store.changes import EpochBreak
 from tailrace.server.store.redis import RedisStore, connection, scripts
 from tailrace.server.store.redis.keys import Keyspace, slot_of
+from tailrace.server.store.values import ResultStored
 from tests.redis_cluster import RedisCluster, redis_cluster
 from tests.redis_server import RedisServer
-from tests.store.builders import a_lease_request, a_submission
+from tests.store.builders import a_failure, a_lease_request, a_submission, a_success
 from tests.store.cluster_harness import ClusterHarness, open_cluster
 from tests.store.harness import REPLICA_ID
 from tests.store.random_life import RandomLife
@@ -24,6 +27,7 @@ from tests.store.redis_listener import listening_to
 from tests.store.steps import Steps
 from tests.wait import eventually_async
 
+LONG_MS = 1_000_000
 TASKS = [f"task-{number}" for number in range(20)]
 
 
@@ -177,6 +181,42 @@ async def test_a_partition_that_moves_is_away_for_a_while_and_whole_afterwards(
     assert await steps.walk() == tasks
     assert await steps.audit() == {}
     assert (await harness.store.submit_tasks(0, [a_submission("new")]))[0].is_created
+
+
+@pytest.mark.parametrize("moved", ["n", "v", "g", "f"])
+async def test_no_call_is_done_by_half_in_a_partition_that_has_begun_to_move(
+    fragile: RedisCluster, harness: ClusterHarness, monkeypatch: pytest.MonkeyPatch, moved: str
+) -> None:
+    """A key is gone that ending a task removes, while all those that scripts name are there still."""
+    steps = Steps(harness)
+    await steps.submit(a_submission("delayed", start_delay_ms=LONG_MS, total_timeout_ms=2 * LONG_MS))
+    done = await steps.submit_and_start(a_submission("done"))
+    await steps.end(a_success("done", done.lease_token))
+    await steps.reap()
+    policy = RetryPolicy(max_attempts=3, initial_backoff_ms=0, non_retryable_types=("KeyError",))
+    first = await steps.submit_and_start(a_submission(retry_policy=policy))
+    await steps.end(a_failure("task-1", first.lease_token))
+    second = await steps.start()
+    await steps.beat(second, progress=b"half of it")
+    await steps.revoke("task-1")
+    end = a_failure("task-1", second.lease_token)
+    before = await steps.walk(with_payloads=True)
+
+    move = Move(fragile, harness.prefix())
+    keys = move.begin()
+    monkeypatch.setattr(connection, "CALL_DEADLINE_S", 0.3)
+    move.hand_over([f"{harness.prefix()}{moved}:task-1"])
+    with pytest.raises(StoreUnavailableError, match="is moving this partition to another node"):
+        await steps.end(end)
+    monkeypatch.undo()
+    move.hand_over(keys)
+    move.end()
+
+    assert await steps.walk(with_payloads=True) == before
+    assert await steps.end(end) == ResultStored(state=TaskState.REVOKED, is_duplicate=False)
+    assert await steps.audit() == {}
+    stats = await steps.queue()
+    assert (stats.ready_count, stats.schedule_count, stats.lease_count) == (0, 1, 0)
 
 
 class Move:

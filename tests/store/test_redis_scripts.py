@@ -52,7 +52,7 @@ def test_no_script_has_a_will_of_its_own(name: str) -> None:
 async def test_a_script_runs_under_the_strict_rules_that_a_shebang_brings(redis_url: str, name: str) -> None:
     async with open_redis(redis_url) as harness, Redis.from_url(redis_url) as admin:
         prefix = harness.prefix()
-        keys = [f"{prefix}{name}" for name in ("lease", "sched", "done", "ctl", "dl", "queues")]
+        keys = [f"{prefix}{name}" for name in ("lease", "sched", "done", "ctl", "dl", "queues", "none")]
         needed: dict[str, list[str]] = {
             "submit_tasks": ["-"],
             "read_tasks": ["1000"],

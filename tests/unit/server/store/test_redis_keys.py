@@ -26,6 +26,7 @@ def test_every_key_of_a_partition_carries_its_tag_and_the_namespace() -> None:
     assert (keys.lease, keys.schedule) == ("tr:acme:{p01.0}:lease", "tr:acme:{p01.0}:sched")
     assert (keys.done, keys.control) == ("tr:acme:{p01.0}:done", "tr:acme:{p01.0}:ctl")
     assert (keys.deadlines, keys.queues) == ("tr:acme:{p01.0}:dl", "tr:acme:{p01.0}:queues")
+    assert keys.none == "tr:acme:{p01.0}:none"
 
 
 def test_channels_of_two_namespaces_differ() -> None:

@@ -21,6 +21,9 @@ With ``T`` for ``tr:<namespace>:{<tag>}:``, the prefix of one partition:
 ``T done``            ZSET    id -> when its record is over
 ``T dl``              ZSET    id -> its next deadline, for tasks that have one
 ``T ctl``             HASH    ``last_reap``, ``grace_until``
+``T none``            -       never there. Every script names it, so that a cluster refuses all of them as long as the
+                              slot moves from node to node: a script that began would fail halfway at the first key
+                              that is not there, or no longer
 ``tr:<ns>:meta``      HASH    ``partitions``, ``epoch``, ``schema``: what the whole deployment agrees on
 ``tr:<ns>:workers:``  STRING  with ``<replica>`` behind it: the workers connected to one server process (JSON), for 60 s
 ``tr:<ns>:replicas``  ZSET    replica -> when it last spoke of its workers, ms
@@ -52,6 +55,7 @@ class PartitionKeys:
     control: str
     deadlines: str
     queues: str
+    none: str
 
 
 class Keyspace:
@@ -89,6 +93,7 @@ class Keyspace:
             control=f"{prefix}ctl",
             deadlines=f"{prefix}dl",
             queues=f"{prefix}queues",
+            none=f"{prefix}none",
         )
 
 

@@ -112,7 +112,7 @@ class ScriptRunner:
             RedisError: The script itself is wrong.
         """
         script = self._scripts[name]
-        names = (keys.lease, keys.schedule, keys.done, keys.control, keys.deadlines, keys.queues)
+        names = (keys.lease, keys.schedule, keys.done, keys.control, keys.deadlines, keys.queues, keys.none)
         fixed = (len(names), *names, keys.prefix, *self._who)
         for _ in range(LOADS):
             try:

@@ -3,7 +3,7 @@
 -- Times are in ms: 13 digits, and Lua writes numbers of up to 14 as they are.
 --
 -- KEYS  1 lease, 2 schedule, 3 done (ZSET id -> ms), 4 control (HASH), 5 deadlines (ZSET id -> ms), 6 queues (ZSET name
---       -> 0): all of one partition.
+--       -> 0), 7 a key that is never there (see keys.py): all of one partition.
 -- ARGV  1 prefix of the partition's keys, 2 prefix of the channels, 3 id of the replica that calls.
 local call = redis.call
 local PREFIX, CHANNELS, REPLICA = ARGV[1], ARGV[2], ARGV[3]
