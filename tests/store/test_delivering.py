@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from tailrace.server.domain.lease import DELIVERY_LEASE_MS, lease_token
 from tailrace.server.domain.retry import RetryPolicy
 from tailrace.server.domain.task import Place, TaskState
@@ -121,6 +123,28 @@ async def test_payloads_end_a_call_once_they_reach_its_budget(steps: Steps) -> N
     assert not first.is_drained
     assert [d.task_id for d in second.deliveries] == ["task-2"]
     assert second.is_drained
+
+
+@pytest.mark.parametrize("carried", ["failure", "progress"])
+async def test_what_earlier_attempts_left_counts_towards_the_budget(steps: Steps, carried: str) -> None:
+    policy = RetryPolicy(max_attempts=2, initial_backoff_ms=0)
+    half = b"x" * (MAX_CALL_BYTES // 2)
+    for number in range(3):
+        delivery = await steps.submit_and_start(a_submission(f"task-{number}", retry_policy=policy))
+        if carried == "progress":
+            await steps.beat(delivery, progress=half)
+            await steps.release(delivery, delay_ms=1)
+        else:
+            await steps.end(a_failure(delivery.task_id, delivery.lease_token, failure=half, next_retry_delay_ms=1))
+    await steps.harness.advance(1)
+    await steps.promote()
+
+    first = await steps.lease(count=10)
+    second = await steps.lease(count=10)
+
+    assert [d.task_id for d in first.deliveries] == ["task-0", "task-1"]
+    assert not first.is_drained
+    assert [d.task_id for d in second.deliveries] == ["task-2"]
 
 
 async def test_one_payload_over_the_budget_is_delivered_alone(steps: Steps) -> None:

@@ -122,13 +122,13 @@ def _draw(records: Records, request: LeaseRequest, queues: Sequence[str]) -> _Dr
         if drawn.is_enough(request):
             break
         with closing(records.connection.execute(statements.READY, (records.partition, queue))) as ready:
-            for task_id, request_bytes, head_bytes, deadline_ms in ready:
+            for task_id, request_bytes, head_bytes, deadline_ms, carried_bytes in ready:
                 input_bytes = request_bytes - head_bytes
                 if deadline_ms is not None and deadline_ms <= records.now_ms:
                     drawn.overdue.append(task_id)
                 elif drawn.fits(request, input_bytes):
                     drawn.chosen.append(task_id)
-                    drawn.size_bytes += request_bytes
+                    drawn.size_bytes += request_bytes + carried_bytes
                     drawn.input_bytes += input_bytes
                 else:
                     drawn.is_blocked = True

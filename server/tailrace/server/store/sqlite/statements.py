@@ -80,7 +80,9 @@ WHERE partition = ? AND queue = ? AND priority = ? AND place = 'ready'
 """
 
 READY: Final = """
-SELECT task_id, length(request), head_bytes, deadline_ms FROM task INDEXED BY task_ready JOIN input USING (seq)
+SELECT task_id, length(request), head_bytes, deadline_ms,
+    coalesce(length(last_failure), 0) + coalesce(length(progress), 0)
+FROM task INDEXED BY task_ready JOIN input USING (seq) LEFT JOIN outcome USING (seq)
 WHERE partition = ? AND queue = ? AND place = 'ready'
 ORDER BY priority DESC, position
 """

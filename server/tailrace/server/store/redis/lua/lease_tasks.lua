@@ -31,13 +31,14 @@ local function deliver(task, request)
   name_worker(task, worker_id)
   if start_now then start(task) end
   taken[#taken + 1] = task
-  bytes = bytes + #request
+  local failure, progress = outcome_payload(task), progress_of(task)
+  bytes = bytes + #request + #(failure or '') + #(progress or '')
   input_bytes = input_bytes + #request - task.head_bytes
   local line = task.id .. ' ' .. delivery_count .. ' ' .. (start_now and task.attempt or task.attempt + 1) .. ' '
     .. task.lease_ms .. ' ' .. task.until_ms .. ' ' .. task.create_ms .. ' ' .. #request - task.head_bytes
   local at = #deliveries
   deliveries[at + 1] = start_now and line .. ' ' .. task.revision or line
-  deliveries[at + 2], deliveries[at + 3], deliveries[at + 4] = request, outcome_payload(task), progress_of(task)
+  deliveries[at + 2], deliveries[at + 3], deliveries[at + 4] = request, failure, progress
 end
 
 -- Deliver a task if it fits. What is overdue, or turns out not to be ready, has left its list and takes no place.
