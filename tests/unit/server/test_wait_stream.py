@@ -13,10 +13,12 @@ from tailrace.server.domain import limits
 from tailrace.server.domain.errors import InvalidRequestError, LimitExceededError
 from tailrace.server.store.sqlite.store import SqliteStore
 from tailrace.server.waiting.waiting import Waiting
+from tailrace.v1 import task_pb2
 from tailrace.v1 import task_service_pb2 as pb
 from tests.store.builders import a_submission
 from tests.unit.server.messages import seconds
 from tests.unit.server.turns import other_tasks_ran
+from tests.unit.server.waiting_scene import Scene
 
 SOON_S = 5.0
 
@@ -191,3 +193,28 @@ async def test_caller_that_goes_during_a_write_is_no_incident(store: SqliteStore
 
         background.cancel()
     assert waiting.task_count == 0
+
+
+@pytest.mark.parametrize("is_stopping", [False, True])
+async def test_call_ends_in_time_though_there_is_always_more_to_tell(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, is_stopping: bool
+) -> None:
+    monkeypatch.setattr(limits, "PROGRESS_INTERVAL_S", 0)
+    await scene.submit("task-1")
+    token = await scene.start("task-1")
+    request = a_request(timeout_s=None if is_stopping else 0.2)
+    request.include_progress = True
+    draining, told = asyncio.Event(), list[pb.WaitForResponse]()
+
+    async def write(raw: bytes) -> None:
+        told.append(pb.WaitForResponse.FromString(raw))
+        progress = task_pb2.Progress(current=len(told))
+        await scene.say_progress("task-1", token, progress.SerializeToString())
+        await other_tasks_ran()
+        if is_stopping and len(told) > 3:
+            draining.set()
+
+    await asyncio.wait_for(WaitStream(parse_wait(request), scene.waiting, draining, write).run(), SOON_S)
+
+    assert len(told) > 2
+    assert told[-1].end_reason == (pb.WAIT_END_REASON_RECONNECT if is_stopping else pb.WAIT_END_REASON_TIMEOUT)

@@ -118,12 +118,12 @@ class WaitStream:
         times_out_at = math.inf if self._wait.timeout_s is None else now + self._wait.timeout_s
         keepalive_at = now + limits.KEEPALIVE_S
         while True:
-            if await self._tell_news(subscription):
+            if await self._tell_news(subscription, lambda: min(self._gives_up_at(times_out_at), life_ends_at)):
                 keepalive_at = time.monotonic() + limits.KEEPALIVE_S
             if self._is_snapshot_told and self._wait.holds(subscription):
                 return pb.WAIT_END_REASON_SATISFIED
             now = time.monotonic()
-            gives_up_at = times_out_at if self._is_snapshot_told else times_out_at + SNAPSHOT_S
+            gives_up_at = self._gives_up_at(times_out_at)
             if now >= gives_up_at:
                 return pb.WAIT_END_REASON_TIMEOUT
             if self._draining.is_set() or now >= life_ends_at:
@@ -135,8 +135,14 @@ class WaitStream:
                 continue
             await subscription.wait(min(keepalive_at, gives_up_at, life_ends_at) - now)
 
-    async def _tell_news(self, subscription: Subscription) -> bool:
-        """Write what has gathered, message by message; False when there was nothing."""
+    def _gives_up_at(self, times_out_at: float) -> float:
+        return times_out_at if self._is_snapshot_told else times_out_at + SNAPSHOT_S
+
+    async def _tell_news(self, subscription: Subscription, ends_at: Callable[[], float]) -> bool:
+        """Write what has gathered, message by message; False when there was nothing.
+
+        Of progress there may always be more, so nothing is begun once the call's time is over.
+        """
         has_written = False
         while True:
             try:
@@ -154,7 +160,7 @@ class WaitStream:
                 self._is_end_told = True
             await self._send(message)
             has_written = True
-            if self._is_end_told:
+            if self._is_end_told or self._draining.is_set() or time.monotonic() >= ends_at():
                 return has_written
 
     async def _send(self, message: pb.WaitForResponse) -> None:
