@@ -132,6 +132,7 @@ LIFE = (
         "lua/store_results.lua",
         ("task.has_revocation and state ~= 'SUCCESS'", "task.has_revocation"),
     ),
+    redis("what was left behind stays in front", "lua/_commit.lua", ("  drop_left()\n", "")),
     redis(
         "an id that comes back takes the place that it left",
         "lua/lease_tasks.lua",

@@ -55,14 +55,14 @@ async def test_an_id_is_free_again(steps: Steps) -> None:
 
 
 async def test_a_task_that_was_revoked_where_it_was_ready_comes_back_at_the_tail(steps: Steps) -> None:
-    await steps.submit(a_submission("a"), a_submission("b"))
+    await steps.submit(a_submission("first"), a_submission("a"), a_submission("b"))
     await steps.revoke("a")
     await steps.delete("a")
 
     await steps.submit(a_submission("a"))
 
-    assert (await steps.queue()).ready_count == 2
-    assert await steps.drain() == ["b", "a"]
+    assert (await steps.queue()).ready_count == 3
+    assert await steps.drain() == ["first", "b", "a"]
 
 
 async def test_the_token_of_a_deleted_task_is_void(steps: Steps) -> None:

@@ -1,5 +1,6 @@
 """What is known of queues."""
 
+from tailrace.server.store.base import MAX_ITEMS
 from tailrace.server.store.operators import QueueStats
 from tests.store.builders import a_failure, a_policy, a_submission, a_success
 from tests.store.conftest import OpenHarness
@@ -58,6 +59,21 @@ async def test_a_queue_stays_known_once_its_tasks_are_gone(steps: Steps) -> None
     assert await steps.store.list_queues(0, "", 10) == [
         QueueStats(queue="default", is_paused=False, ready_count=0, schedule_count=0, lease_count=0, oldest_age_ms=None)
     ]
+
+
+async def test_the_age_is_known_behind_any_number_of_tasks_that_were_revoked(steps: Steps) -> None:
+    task_ids = [f"task-{number}" for number in range(2 * MAX_ITEMS)]
+    for first in (0, MAX_ITEMS):
+        await steps.submit(*map(a_submission, task_ids[first : first + MAX_ITEMS]))
+    await steps.harness.advance(10)
+    await steps.submit(a_submission("younger"))
+    await steps.harness.advance(5)
+
+    await steps.revoke(*task_ids[:MAX_ITEMS])
+    await steps.revoke(*task_ids[MAX_ITEMS:])
+
+    stats = await steps.queue()
+    assert (stats.ready_count, stats.oldest_age_ms) == (1, 5)
 
 
 async def test_asking_a_queue_for_tasks_does_not_make_it_known(steps: Steps) -> None:

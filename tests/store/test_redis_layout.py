@@ -421,11 +421,11 @@ async def test_what_a_revoked_task_leaves_in_its_list_is_counted_until_it_is_pas
         store, admin, prefix = harness.store, harness.admin, harness.prefix()
         await store.submit_tasks(0, [a_submission("a", priority=3), a_submission("b", priority=3)])
 
-        await store.revoke_tasks(0, [Revocation(task_id="a", failure=STOP)])
+        await store.revoke_tasks(0, [Revocation(task_id="b", failure=STOP)])
         counters, left = await admin.hgetall(f"{prefix}qm:default"), await admin.hgetall(f"{prefix}left")
-        await store.lease_tasks(0, a_lease_request())
+        await store.lease_tasks(0, a_lease_request(count=2))
 
-        assert (counters, left) == ({b"mask": b"8", b"ready": b"1"}, {b"default:3 a": b"1"})
+        assert (counters, left) == ({b"mask": b"8", b"ready": b"1"}, {b"default:3 b": b"1"})
         assert await admin.exists(f"{prefix}left", f"{prefix}q:default:3") == 0
         counters = await admin.hgetall(f"{prefix}qm:default")
         assert counters == {b"mask": b"0", b"ready": b"0", b"lease": b"1", b"h3": b"2"}

@@ -83,36 +83,37 @@ async def test_a_walk_through_a_list_keeps_its_place_while_tasks_leave_and_come_
 
 
 async def test_an_id_used_again_behind_what_it_left_is_listed_in_every_walk(steps: Steps) -> None:
-    await steps.submit(*(a_submission(task_id) for task_id in ("again", "b", "c")))
+    await steps.submit(*(a_submission(task_id) for task_id in ("first", "again", "b", "c")))
     await steps.revoke("again")
     await steps.delete("again")
     await steps.submit(a_submission("again"), a_submission("d"))
 
-    assert ids(await steps.walk(limit=100)) == ["b", "c", "again", "d"]
-    assert sorted(ids(await steps.walk(limit=2))) == ["again", "b", "c", "d"]
+    assert ids(await steps.walk(limit=100)) == ["first", "b", "c", "again", "d"]
+    assert sorted(ids(await steps.walk(limit=2))) == ["again", "b", "c", "d", "first"]
 
 
 async def test_in_a_very_long_list_an_id_used_again_is_listed_without_a_search(
     steps: Steps, harness: RedisHarness
 ) -> None:
-    await steps.submit(a_submission("again"), a_submission("b"))
+    await steps.submit(a_submission("first"), a_submission("again"), a_submission("b"))
     await steps.revoke("again")
     await steps.delete("again")
     await steps.submit(a_submission("again"))
     await harness.admin.rpush(f"{harness.prefix()}q:default:0", *["x"] * 100_000)
 
-    listed = await steps.store.list_tasks(0, "", 3, with_payloads=False)
+    listed = await steps.store.list_tasks(0, "", 4, with_payloads=False)
 
-    assert ids(list(listed.details)) == ["again", "b"]
+    assert ids(list(listed.details)) == ["first", "again", "b"]
 
 
 async def test_the_oldest_is_found_behind_entries_that_were_left(steps: Steps, harness: RedisHarness) -> None:
-    await steps.submit(*(a_submission(f"revoked-{number}") for number in range(120)))
+    await steps.submit(a_submission("first"), *(a_submission(f"revoked-{number}") for number in range(120)))
     await harness.advance(10)
     await steps.submit(a_submission("oldest"))
     await harness.advance(10)
-    await steps.submit(a_submission("younger", priority=9))
     await revoke_all(steps, [f"revoked-{number}" for number in range(120)])
+    assert (await steps.deliver()).task_id == "first"
+    await steps.submit(a_submission("younger", priority=9))
     await harness.advance(5)
 
     queue = await steps.queue()
@@ -120,9 +121,27 @@ async def test_the_oldest_is_found_behind_entries_that_were_left(steps: Steps, h
     assert (queue.ready_count, queue.oldest_age_ms) == (2, 15)
 
 
+async def test_what_was_left_goes_once_it_is_foremost(steps: Steps, harness: RedisHarness) -> None:
+    """Where nobody draws from a queue it would stay for ever."""
+    await steps.submit(*(a_submission(f"task-{number}") for number in range(30)))
+    await steps.submit(*(a_submission(f"late-{number}", priority=3, start_within_ms=5) for number in range(15)))
+
+    await revoke_all(steps, [f"task-{number}" for number in (25, *range(1, 20))])
+    assert await harness.admin.llen(f"{harness.prefix()}q:default:0") == 30
+    assert await harness.admin.hlen(f"{harness.prefix()}left") == 20
+    await steps.revoke("task-0")
+    await harness.advance(5)
+    await steps.end_overdue()
+
+    assert await harness.admin.lindex(f"{harness.prefix()}q:default:0", 0) == b"task-20"
+    assert await harness.admin.hgetall(f"{harness.prefix()}left") == {b"default:0 task-25": b"1"}
+    assert await harness.admin.exists(f"{harness.prefix()}q:default:3") == 0
+    assert await steps.drain() == [f"task-{number}" for number in range(20, 30) if number != 25]
+
+
 async def test_a_purge_takes_what_was_left_along(steps: Steps, harness: RedisHarness) -> None:
     await steps.submit(*(a_submission(task_id) for task_id in "abc"))
-    await steps.revoke("a", "c")
+    await steps.revoke("b", "c")
     await steps.store.purge_queue(0, "default", "", 10, PURGED)
 
     assert await harness.admin.exists(f"{harness.prefix()}left", f"{harness.prefix()}q:default:0") == 0

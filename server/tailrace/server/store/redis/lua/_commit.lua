@@ -43,6 +43,7 @@ local function commit()
   if has_nothing_to_write() then return {} end
   local ready, is_ready = {}, {}
   for queue in pairs(counts) do mask_of(queue) end -- read before anything is written
+  drop_left()
   for _, task in ipairs(pushes) do
     if not is_ready[task.queue] and not is_paused(task.queue) then
       is_ready[task.queue] = true

@@ -2,6 +2,8 @@
 -- such entries of an id come before one that counts is kept in HASH <prefix>left, "<queue>:<level> <id>" -> number.
 local LEFT = PREFIX .. 'left'
 local leftovers, leftovers_before = {}, {} -- field -> number
+local left_in = {} -- list -> {queue, level} where an id was left behind
+local has_left
 local function left_of(task_id, queue, level)
   local field = queue .. ':' .. level .. ' ' .. task_id
   if not leftovers[field] then
@@ -14,16 +16,33 @@ end
 local function leave_behind(task)
   local number, field = left_of(task.id, task.queue, task.priority)
   leftovers[field] = number + 1
+  left_in[list_key(task.queue, task.priority)], has_left = {task.queue, task.priority}, true
 end
 
 -- Tell whether the foremost entry of an id was left behind, and count it as gone if so.
-local has_left
 local function was_left(task_id, queue, level)
   if has_left == nil then has_left = call('EXISTS', LEFT) == 1 end
   if not has_left then return false end
   local number, field = left_of(task_id, queue, level)
   if number > 0 then leftovers[field] = number - 1 end
   return number > 0
+end
+
+-- Take what was left behind out of the heads of the lists that now have more of it: in a queue that nobody draws from it
+-- would stay for ever. It costs as much as it takes out, which leaving it behind has saved.
+local LOOKED_AT, MAX_DROPPED = 10, 1000 -- entries at a time, and in one list
+local function drop_left()
+  for list, where in pairs(left_in) do
+    local count, first = 0, 0
+    repeat
+      first = count
+      for _, task_id in ipairs(call('LRANGE', list, first, first + LOOKED_AT - 1)) do
+        if not was_left(task_id, where[1], where[2]) then break end
+        count = count + 1
+      end
+    until count < first + LOOKED_AT or count >= MAX_DROPPED
+    pops[#pops + 1] = {queue = where[1], level = where[2], count = count}
+  end
 end
 
 local function write_leftovers()
