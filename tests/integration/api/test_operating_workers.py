@@ -9,6 +9,7 @@ import pytest
 
 from tailrace.server.dispatch import presence as presence_module
 from tailrace.server.dispatch.session import WorkerSession
+from tailrace.server.domain import limits
 from tailrace.v1 import admin_service_pb2 as admin_pb
 from tailrace.v1 import worker_service_pb2 as pb
 from tests.integration.api.looking_steps import workers_of
@@ -25,7 +26,7 @@ PROMPTLY_S = 1.0
 async def connect(api: Api, worker_id: str = "worker-1", *, credit: int = 10, **fields: Any) -> WorkPeer:
     peer = WorkPeer(api)
     info = pb.WorkerInfo(worker_id=worker_id, queues=["default"], sdk="test/1.0")
-    await peer.hello(worker=info, credit=credit, **fields)
+    await peer.hello(**{"worker": info, "credit": credit, **fields})
     return peer
 
 
@@ -102,6 +103,29 @@ async def test_workers_come_by_id_a_page_at_a_time(api: Api) -> None:
             break
 
     assert told == [["a", "b c"], ["d", "e"], ["f"]]
+    for peer in peers:
+        await peer.close()
+
+
+async def test_page_ends_where_a_message_is_full_of_queues(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FILL_MESSAGE_BYTES", 10_000)
+    peers = []
+    for name in "abcde":
+        queues = [f"{name}-{number}".ljust(64, "x") for number in range(64)]
+        peers.append(await connect(api, worker=pb.WorkerInfo(worker_id=name, queues=queues)))
+    await eventually_async(lambda: len(api.server.presence.workers()) == 5, "all are connected")
+
+    async def pages() -> list[list[str]]:
+        told, token = [], ""
+        while True:
+            request = admin_pb.ListWorkersRequest(page_size=1000, page_token=token)
+            page = await api.admin.ListWorkers(request, timeout=CALL_S)
+            told.append([worker.worker_id for worker in page.workers])
+            token = page.next_page_token
+            if not token:
+                return told
+
+    await eventually_answers(pages, [["a", "b"], ["c", "d"], ["e"]])
     for peer in peers:
         await peer.close()
 

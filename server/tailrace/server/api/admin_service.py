@@ -1,5 +1,7 @@
 """AdminService: for operators."""
 
+from collections.abc import Sequence
+
 from tailrace.server.api.handler import Context
 from tailrace.server.api.looking import check_page_size
 from tailrace.server.api.page_token import page_size_of, read_page_token, write_page_token
@@ -9,6 +11,7 @@ from tailrace.server.api.render import duration_ms, timestamp
 from tailrace.server.api.violations import Violations
 from tailrace.server.coordinator.operators import Operators
 from tailrace.server.coordinator.queue_stats import QueueTotals
+from tailrace.server.domain import limits
 from tailrace.server.domain.errors import PageTokenInvalidError
 from tailrace.server.store.operators import WorkerPresence
 from tailrace.v1 import admin_service_pb2 as pb
@@ -60,9 +63,10 @@ class AdminService(AdminServiceServicer):
         size = _page_size(request.page_size)
         after = read_page_token("ListWorkers", request.page_token)
         workers = await self._operators.list_workers(after, size + 1)
+        page = _fitting([_worker(presence) for presence in workers[:size]])
         return pb.ListWorkersResponse(
-            workers=[_worker(presence) for presence in workers[:size]],
-            next_page_token=write_page_token("ListWorkers", workers[size - 1].worker_id) if len(workers) > size else "",
+            workers=page,
+            next_page_token=write_page_token("ListWorkers", page[-1].worker_id) if len(workers) > len(page) else "",
         )
 
     async def DrainWorker(self, request: pb.DrainWorkerRequest, context: Context) -> pb.DrainWorkerResponse:
@@ -98,6 +102,16 @@ def _check_queue(queue: str) -> None:
     violations = Violations()
     check_name(violations, "queue", queue, QUEUE)
     violations.raise_if_any()
+
+
+def _fitting(workers: Sequence[pb.Worker]) -> Sequence[pb.Worker]:
+    """Cut to what one message holds: a worker may name many queues. One always goes."""
+    size_bytes = 0
+    for count, worker in enumerate(workers):
+        size_bytes += worker.ByteSize()
+        if count and size_bytes > limits.FILL_MESSAGE_BYTES:
+            return workers[:count]
+    return workers
 
 
 def _worker(presence: WorkerPresence) -> pb.Worker:
