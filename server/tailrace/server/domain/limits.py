@@ -55,7 +55,7 @@ PROGRESS_INTERVAL_S: Final = 0.5
 DEFAULT_PAGE_SIZE: Final = 50
 MAX_PAGE_SIZE: Final = 1_000
 MAX_FILTER_BYTES: Final = 4 << 10
-MAX_LOOKED_AT: Final = 2_000
+MAX_LOOKED_AT: Final = 1_000
 """Records that one page of a listing looks through at most, whether they pass the filter or not."""
 QUEUE_DEPTH_CEILING: Final = 1_000_000_000
 """Larger limits on waiting tasks are a slip of the keyboard."""
