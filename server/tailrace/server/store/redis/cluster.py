@@ -26,6 +26,8 @@ SCHEMES = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
 DEFAULT_PORT = 6379
 TOPOLOGY_DEADLINE_S = 1.0
 """How long one node may take to say what it knows; then the next is asked."""
+TOPOLOGY_PATIENCE_S = 2.0
+"""How long a call waits for what they say before it tries a node once more that has just failed."""
 SHORTEST_PAUSE_S = 0.01
 LONGEST_PAUSE_S = 0.4
 _KEYLESS = frozenset({"INFO", "PING", "PUBLISH"})
@@ -60,6 +62,8 @@ class ClusterClient:
         self._known: tuple[Address, ...] = self._seeds
         self._topology = Topology(())
         self._refresh: asyncio.Task[None] | None = None
+        self._silent: set[Address] = set()
+        """Nodes that failed since the topology was last told: perhaps others have their slots by now."""
         self._turn = random.randrange(len(self._seeds) + 1)
         self.address = ",".join(f"{host}:{port}" for host, port in self._seeds)
         """Where the cluster is looked for, for people."""
@@ -108,7 +112,7 @@ class ClusterClient:
         detour: _Detour | None = None
         pauses = _pauses()
         while True:
-            address = detour.address if detour else self._address_of(slot)
+            address = detour.address if detour else await self._settled_address_of(slot, ends_at)
             is_asking = detour is not None and detour.is_asking
             failed = CallFailedError("is moving this partition to another node", may_have_run=False)
             try:
@@ -121,6 +125,8 @@ class ClusterClient:
                 detour = None
             except CallFailedError as error:
                 failed, detour = error, None
+                if address is not None:
+                    self._silent.add(address)
                 self._look_soon()
                 if error.may_have_run or not error.is_passing:
                     raise
@@ -128,6 +134,14 @@ class ClusterClient:
             if time.monotonic() + pause_s > ends_at:
                 raise failed
             await asyncio.sleep(pause_s)
+
+    async def _settled_address_of(self, slot: int | None, ends_at: float) -> Address | None:
+        """Find who has a slot; where that one has just failed, not before it is known whether it still does."""
+        address = self._address_of(slot)
+        if address not in self._silent or self._refresh is None or self._refresh.done():
+            return address
+        await asyncio.wait({self._refresh}, timeout=max(0.0, min(TOPOLOGY_PATIENCE_S, ends_at - time.monotonic())))
+        return self._address_of(slot)
 
     def _address_of(self, slot: int | None) -> Address | None:
         if slot is not None:
@@ -181,6 +195,7 @@ class ClusterClient:
 
     async def _adopt(self, topology: Topology, known: tuple[Address, ...]) -> None:
         before, self._topology, self._known = self._topology, topology, known
+        self._silent.clear()
         if before.ranges and before != topology:
             logger.warning("cluster_changed", primaries=[f"{host}:{port}" for host, port in topology.primaries])
             self._on_move()
