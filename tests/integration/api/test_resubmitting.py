@@ -67,6 +67,27 @@ async def test_repeated_call_with_the_same_new_id_makes_no_second_task(api: Api)
     assert not (await resubmit(api, new_task_id="task-2")).created
 
 
+async def test_call_is_safe_to_repeat_though_the_old_record_is_gone_meanwhile(api: Api) -> None:
+    await fail(api)
+    await resubmit(api, new_task_id="task-2")
+    await api.run("task-2")
+    await delete(api)
+
+    again = await resubmit(api, new_task_id="task-2")
+
+    assert (again.created, again.task.state) == (False, task_pb2.TASK_STATE_SUCCESS)
+    assert not again.task.HasField("result")
+
+
+async def test_task_of_another_parent_is_no_answer_for_a_record_that_is_gone(api: Api) -> None:
+    await api.submit("task-2")
+
+    refusals = [await refused(resubmit(api, new_task_id=name)) for name in ("task-2", "task-3")]
+
+    assert [refusal.reason for refusal in refusals] == ["TASK_NOT_FOUND"] * 2
+    assert all("task-1" in refusal.message for refusal in refusals)
+
+
 async def test_new_task_is_the_same_request_as_one_that_was_submitted_so(api: Api) -> None:
     await fail(api)
     await resubmit(api, new_task_id="task-2")

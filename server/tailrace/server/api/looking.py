@@ -1,5 +1,7 @@
 """What TaskService answers to those who look at tasks: the record, pages of them, deleting, running again."""
 
+from dataclasses import replace
+
 from tailrace.server.api import render, render_task
 from tailrace.server.api.filter import TaskFilter, parse_filter
 from tailrace.server.api.page_token import page_size_of, read_page_token, write_page_token
@@ -71,7 +73,12 @@ class Looking:
             if request.new_task_id == request.task_id:
                 violations.add("new_task_id", "must differ from task_id")
         violations.raise_if_any()
-        detail = await self._operators.get_resubmittable(request.task_id)
+        try:
+            detail = await self._operators.get_resubmittable(request.task_id)
+        except TaskNotFoundError:
+            if (response := await self._resubmitted_before(request)) is None:
+                raise
+            return response
         again = _again(detail, request.new_task_id)
         submission = parse_submission(again, max_payload_bytes=self._max_payload_bytes)
         outcome = (await self._coordinator.submit([submission]))[0]
@@ -80,6 +87,19 @@ class Looking:
         if isinstance(outcome, TailraceError):
             raise outcome
         return pb.ResubmitTaskResponse(task=render.task_result(outcome.snapshot), created=outcome.is_created)
+
+    async def _resubmitted_before(self, request: pb.ResubmitTaskRequest) -> pb.ResubmitTaskResponse | None:
+        """Answer a call that is repeated after the old record has gone; None where it is none."""
+        if not request.new_task_id:
+            return None
+        try:
+            detail = await self._operators.get_task(request.new_task_id)
+        except TaskNotFoundError:
+            return None
+        if pb.SubmitRequest.FromString(detail.request).parent_task_id != request.task_id:
+            return None
+        snapshot = replace(detail.snapshot, result=None, failure=None, last_failure=None)
+        return pb.ResubmitTaskResponse(task=render.task_result(snapshot), created=False)
 
 
 def check_page_size(violations: Violations, page_size: int) -> None:
