@@ -14,7 +14,9 @@ from tailrace.server.store.values import Submitted
 from tailrace.server.waiting import entries
 from tailrace.v1 import task_pb2
 from tailrace.v1.task_service_pb2 import SubmitRequest, WaitTarget, WatchRequest, WatchResponse
+from tests.unit.server.turns import other_tasks_ran
 from tests.unit.server.waiting_scene import SOON_S, Scene
+from tests.wait import eventually_async
 
 MIB = 1 << 20
 RESULT = task_pb2.Payload(content_type="text/plain", data=b"3").SerializeToString()
@@ -169,3 +171,23 @@ async def test_refusal_waits_for_the_answers_that_are_due(scene: Scene) -> None:
 
     assert [item.task_id for item in (await client.next()).submitted] == ["a", "b"]
     assert scene.waiting.task_count == 0
+
+
+async def test_client_that_vanishes_before_it_has_read_its_refusal_leaves_nothing_behind(scene: Scene) -> None:
+    await scene.submit("a", "b")
+    client = Client(scene)
+    client.may_read.clear()
+    client.say("a", "b")
+    running = asyncio.create_task(client.run())
+    await eventually_async(lambda: client.unread_count == 1, "there is a message that nobody reads")
+    client.say("{}")
+    await eventually_async(lambda: client._stream._is_cut_short, "the refusal waits for it to be read")
+
+    running.cancel()
+    await asyncio.wait([running])
+    await other_tasks_ran()
+
+    assert scene.waiting.task_count == 0
+    client.may_read.set()
+    await other_tasks_ran()
+    assert client.messages.empty()

@@ -99,10 +99,13 @@ class WatchStream:
             goodbye.cancel()
             self._is_heard_out = self._is_cut_short = True
             self._subscription.wake()
-            # After an error too: gRPC cannot send a status while a write is under way.
-            await asyncio.wait([writer], timeout=FLUSH_S)
-            writer.cancel()
-            self._subscription.close()
+            try:
+                # After an error too: gRPC cannot send a status while a write is under way.
+                await asyncio.wait([writer], timeout=FLUSH_S)
+            finally:
+                # The client may go just now.
+                writer.cancel()
+                self._subscription.close()
         if self._broken_by is not None:
             raise self._broken_by
 
