@@ -130,6 +130,14 @@ async def test_the_number_of_partitions_is_fixed_with_the_data(server: RedisServ
     assert "holds data in 4 partitions, and 8 were asked for" in text
 
 
+@pytest.mark.parametrize("schema", ["1", "3"])
+async def test_data_that_another_release_laid_out_differently_is_refused(server: RedisServer, schema: str) -> None:
+    async with Redis.from_url(server.url, protocol=2) as admin:
+        await admin.hset("tr:boot:meta", mapping={"partitions": "1", "epoch": "theirs", "schema": schema})
+
+    assert f"holds data of schema {schema}; this release knows 2" in await refusal_of(server.url)
+
+
 async def test_servers_that_come_at_once_agree_on_one_deployment(server: RedisServer) -> None:
     stores = [RedisStore(server.url, replica_id=f"replica-{number}", namespace="boot") for number in range(8)]
     await asyncio.gather(*(one.open() for one in stores))

@@ -70,7 +70,7 @@ async def test_a_flushed_redis_is_noticed_once_and_used_on(server: RedisServer, 
 
     assert emptyings(listener) == 1
     assert [line["event"] for line in logs] == ["store_set_up_anew"]
-    assert (meta[b"partitions"], meta[b"schema"]) == (b"4", b"1")
+    assert (meta[b"partitions"], meta[b"schema"]) == (b"4", b"2")
     assert meta[b"epoch"] != epoch
     assert (await store.read_tasks(3, ["task-1"]))[0] is not None
     await store.close()

@@ -11,7 +11,8 @@ from tailrace.server.store.redis.errors import CallFailedError
 from tailrace.server.store.redis.keys import MAX_PARTITIONS, Keyspace
 
 OLDEST_VERSION = (6, 2)
-SCHEMA = 1
+SCHEMA = 2
+"""How keys and records look. Raised whenever a release could misread what the one before has written."""
 DEFAULT_PARTITIONS = 1
 DEFAULT_CLUSTER_PARTITIONS = 32
 
