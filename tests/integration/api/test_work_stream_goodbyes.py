@@ -7,12 +7,15 @@ import pytest
 
 from tailrace.server.api import work_outbox as work_outbox_module
 from tailrace.server.api import work_stream as work_stream_module
+from tailrace.server.dispatch.session import WorkerSession
 from tailrace.server.domain import limits
+from tailrace.server.store.values import Delivery
 from tailrace.v1 import task_pb2
 from tailrace.v1 import worker_service_pb2 as pb
-from tests.integration.api.serving import Api
-from tests.integration.api.stream_steps import nobody_is_served, peer_with_task
+from tests.integration.api.serving import MIB, Api
+from tests.integration.api.stream_steps import nobody_is_served, nothing_more_is_drawn, peer_with_task, until_state
 from tests.integration.api.work_peer import WorkPeer
+from tests.wait import eventually_async
 
 
 async def test_drain_gives_back_nothing_that_runs_and_ends_when_it_is_done(api: Api) -> None:
@@ -118,3 +121,30 @@ async def test_worker_that_sends_and_never_reads_is_let_go(lone_api: Api, monkey
     await asyncio.wait([sending])
     peer.break_off()
     await lone_api.check_unharmed()
+
+
+async def test_what_was_not_written_goes_back_though_the_worker_goes_before_it_has_read_its_refusal(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken_back = list[str]()
+    close_to_new = WorkerSession.close_to_new
+
+    def note(session: WorkerSession) -> list[Delivery]:
+        deliveries = close_to_new(session)
+        taken_back.extend(delivery.task_id for delivery in deliveries)
+        return deliveries
+
+    monkeypatch.setattr(WorkerSession, "close_to_new", note)
+    for number in range(20):
+        await api.submit(f"task-{number}", data=b"x" * MIB)
+    peer = WorkPeer(api)
+    await peer.hello(credit=20)
+    # The store's clock stands still: what is not given back stays with the worker.
+    await nothing_more_is_drawn(api)
+    await peer.say(hello=pb.Hello())
+    await eventually_async(lambda: taken_back, "the stream is about to end")
+
+    peer.break_off()
+
+    for task_id in taken_back:
+        await until_state(api, task_id, "PENDING/QUEUED")

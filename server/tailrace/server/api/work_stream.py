@@ -165,11 +165,14 @@ class WorkStream:
             self._streams.leave(session.session_id, self)
             unwritten = session.close_to_new()
             self._outbox.close()
-            # After an error too: gRPC cannot send a status while the stream's first write is under way.
-            await asyncio.wait([writer], timeout=FLUSH_S)
-            writer.cancel()
-            logger.info("worker_disconnected", worker_id=session.worker_id, session_id=session.session_id)
-            await give_back(self._coordinator, unwritten)
+            try:
+                # After an error too: gRPC cannot send a status while the stream's first write is under way.
+                await asyncio.wait([writer], timeout=FLUSH_S)
+            finally:
+                # The worker may go just now.
+                writer.cancel()
+                logger.info("worker_disconnected", worker_id=session.worker_id, session_id=session.session_id)
+                await give_back(self._coordinator, unwritten)
 
     def _tell(self, session: WorkerSession, news: LeaseNews) -> None:
         """Pass on news of a lease; the last one that a worker waits for on its way out may end by them."""
