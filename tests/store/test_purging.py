@@ -2,6 +2,8 @@
 
 import pytest
 
+from tailrace.server.coordinator.operators import Operators
+from tailrace.server.domain import limits
 from tailrace.server.domain.task import Place, TaskState
 from tailrace.server.store.operators import Purged
 from tailrace.server.store.values import Tick
@@ -155,3 +157,19 @@ async def test_a_malformed_cursor_is_refused(steps: Steps, cursor: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
         await steps.purge(cursor=cursor)
     assert (await steps.queue()).ready_count == 1
+
+
+async def test_calls_that_run_out_of_time_get_past_the_tasks_of_other_queues(
+    steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "PURGE_BUDGET_S", 0.0)
+    others = 3 * limits.MAX_PURGE_STEP
+    await steps.submit(*(a_submission(f"other-{n}", queue="other", start_delay_ms=1) for n in range(others)))
+    await steps.submit(a_submission("delayed", start_delay_ms=2))
+    operators = Operators(steps.store, 1)
+
+    purged = [await operators.purge_queue("default", is_forced=True) for _ in range(4)]
+
+    assert sum(totals.count for totals in purged) == 1
+    assert purged[-1].remaining == 0
+    assert (await steps.queue("other")).schedule_count == others

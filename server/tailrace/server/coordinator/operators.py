@@ -28,7 +28,8 @@ from tailrace.server.store.operators import OperatorStore, QueueStats, WorkerPre
 
 QUEUE_STEP = 200
 """Queues that one store call tells of."""
-
+MAX_UNFINISHED_PURGES = 1_000
+"""Queues of which it is remembered how far the purge came, for the next call to go on there."""
 CONFIRM_PAUSES_S = (0.02, 0.25, 0.5, 1.0)
 """How long a drain waits for its confirmation before it is told again, or given up on."""
 
@@ -50,6 +51,7 @@ class Operators:
     def __init__(self, store: OperatorStore, partitions: int) -> None:
         self._store = store
         self._partitions = partitions
+        self._unfinished_purges: dict[str, tuple[int, str]] = {}
 
     async def get_task(self, task_id: str) -> TaskDetail:
         """Read one whole record.
@@ -183,15 +185,22 @@ class Operators:
         failure = revoked(PURGED)
         until = time.monotonic() + limits.PURGE_BUDGET_S
         count = 0
-        for partition in range(self._partitions):
-            cursor, is_through = "", False
+        # Where many tasks of other queues have to be looked through, a call that began anew would never get past them.
+        first, cursor = self._unfinished_purges.pop(queue, (0, ""))
+        for partition in range(first, self._partitions):
+            is_through = False
             while not is_through:
                 step = await in_time(self._store.purge_queue(partition, queue, cursor, limits.MAX_PURGE_STEP, failure))
                 count += step.count
                 cursor, is_through = step.cursor, not step.cursor
                 if time.monotonic() >= until:
+                    self._go_on_later(queue, partition + is_through, cursor)
                     return count
         return count
+
+    def _go_on_later(self, queue: str, partition: int, cursor: str) -> None:
+        if partition < self._partitions and len(self._unfinished_purges) < MAX_UNFINISHED_PURGES:
+            self._unfinished_purges[queue] = (partition, cursor)
 
     async def _waiting_in(self, queue: str) -> int:
         """Count what is ready or on the schedule of one queue."""
