@@ -27,6 +27,7 @@ ONE = WorkerPresence(
     last_seen_ms=1_700_000_001_000,
 )
 TWO = replace(ONE, worker_id="two")
+DAY_NS = 86_400_000_000_000
 
 
 @pytest.fixture
@@ -53,6 +54,17 @@ async def test_a_process_that_falls_silent_is_forgotten_with_its_workers(harness
 
     assert 0 < ttl_ms <= PRESENCE_MS
     assert await other.list_workers() == [TWO]
+
+
+async def test_a_process_whose_clock_is_wrong_is_found(harness: RedisHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    other, now_ns = await harness.second_store(), time.time_ns()
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time_ns", lambda: now_ns - DAY_NS)
+        await harness.store.announce_workers([ONE])
+
+    await other.announce_workers([TWO])
+
+    assert await other.list_workers() == [ONE, TWO]
 
 
 async def test_a_process_that_speaks_again_is_heard_again(harness: RedisHarness) -> None:

@@ -30,7 +30,7 @@ TOPOLOGY_PATIENCE_S = 2.0
 """How long a call waits for what they say before it tries a node once more that has just failed."""
 SHORTEST_PAUSE_S = 0.01
 LONGEST_PAUSE_S = 0.4
-_KEYLESS = frozenset({"INFO", "PING", "PUBLISH"})
+_KEYLESS = frozenset({"INFO", "PING", "PUBLISH", "TIME"})
 _SCRIPTS = frozenset({"EVAL", "EVALSHA"})
 
 logger = structlog.get_logger(__name__)

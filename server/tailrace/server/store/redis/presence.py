@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
@@ -13,8 +12,8 @@ from tailrace.server.store.redis.keys import Keyspace
 from tailrace.server.store.redis.replies import drain_line
 
 REPLICA_MEMORY_MS = 3_600_000
-"""How long a process that fell silent is still looked for. Far longer than it is silent while it lives, as it is
-measured by the clocks of different machines; nothing but finding it hangs on them."""
+"""How long a process that fell silent is still looked for, by the clock of Redis. Far longer than it is silent while it
+lives, as nodes of a cluster have clocks of their own."""
 _NAMES = tuple(field.name for field in fields(WorkerPresence))
 
 
@@ -33,7 +32,8 @@ class Presence:
             await self._client.call("UNLINK", key)
             await self._client.call("ZREM", replicas, self._replica_id)
             return
-        now_ms = time.time_ns() // 1_000_000
+        seconds, microseconds = await self._client.call("TIME")
+        now_ms = int(seconds) * 1000 + int(microseconds) // 1000
         await self._client.call("SET", key, json.dumps(list(map(asdict, workers))), "PX", PRESENCE_MS)
         await self._client.call("ZADD", replicas, now_ms, self._replica_id)
         await self._client.call("ZREMRANGEBYSCORE", replicas, "-inf", now_ms - REPLICA_MEMORY_MS)
