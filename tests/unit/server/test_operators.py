@@ -205,6 +205,27 @@ async def test_page_ends_when_enough_was_looked_at(harness: SqliteHarness, monke
     assert max(store.limits) == 4
 
 
+class OverStore:
+    """Walks past records that are over and not removed yet: steps without tasks."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    async def list_tasks(self, partition: int, cursor: str, limit: int, *, with_payloads: bool) -> Listed:
+        self.steps += 1
+        return Listed(details=(), cursor=f"{self.steps}")
+
+
+async def test_steps_that_bring_nothing_count_as_looked_at() -> None:
+    store = OverStore()
+
+    page = await TaskPager(cast("OperatorStore", store), 1, passes=lambda _: True, with_payloads=False).page("", 50)
+
+    assert page.details == ()
+    assert page.next_place == f"0 {store.steps}"
+    assert store.steps == limits.MAX_LOOKED_AT // page_of_tasks.STEP
+
+
 @pytest.mark.parametrize("place", ["0", " ", "4 ", "-1 ", "1e0 ", "\N{SUPERSCRIPT TWO} ", "9" * 30 + " ", "0 nonsense"])
 async def test_place_that_is_none_is_refused(harness: SqliteHarness, place: str) -> None:
     pager = TaskPager(harness.store, PARTITIONS, passes=None, with_payloads=False)

@@ -76,7 +76,7 @@ class TaskPager:
             listed = await self._list(partition, cursor, limit)
             count = self._count_fitting(listed, page_size)
             if count == len(listed.details):
-                self._take(listed)
+                self._take(listed, limit)
                 return listed
             limit = count
         return None
@@ -101,8 +101,9 @@ class TaskPager:
                 return index
         return len(listed.details)
 
-    def _take(self, listed: Listed) -> None:
-        self._looked_at += max(1, len(listed.details))
+    def _take(self, listed: Listed, limit: int) -> None:
+        # A step that goes on has looked at as many as it was allowed, though some of them may be over and not told.
+        self._looked_at += limit if listed.cursor else max(1, len(listed.details))
         for detail in listed.details:
             if self._passes(detail):
                 self._page.append(detail)
