@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from tailrace.client import Client, RetryPolicy, TaskFailedError, TaskState
 from tailrace.testing import run_server
-from tailrace.worker import Worker, current_task
+from tailrace.worker import RetryLater, Worker, current_task
 
 WITHIN_S = 20.0
 
@@ -94,6 +95,34 @@ def test_retry_policy_of_the_task_decides_when_the_submitter_set_none(client: Cl
         assert client.submit(succeed_at_third).get(timeout=WITHIN_S) == 3
         with pytest.raises(ValueError, match="attempt 1"):
             client.options(retry=RetryPolicy(max_attempts=1)).submit(succeed_at_third).get(timeout=WITHIN_S)
+
+
+def test_task_that_asks_to_be_retried_later_is_run_again_then(client: Client, address: str, queue: str) -> None:
+    worker = Worker([queue])
+    begun_at: list[float] = []
+
+    @worker.task(queue=queue, retry=RetryPolicy(max_attempts=2, initial_backoff=timedelta(hours=1)), retry_on=())
+    def wait_for_the_shop_to_open() -> int:
+        begun_at.append(time.monotonic())
+        if current_task().attempt == 1:
+            raise RetryLater("closed", delay=timedelta(milliseconds=300))
+        return current_task().attempt
+
+    with worker.running(address):
+        assert client.submit(wait_for_the_shop_to_open).get(timeout=WITHIN_S) == 2
+
+    assert begun_at[1] - begun_at[0] >= 0.3
+
+
+def test_exception_that_the_task_calls_final_is_not_retried(client: Client, address: str, queue: str) -> None:
+    worker = Worker([queue])
+
+    @worker.task(queue=queue, retry=RetryPolicy(max_attempts=5), dont_retry_on=(LookupError,))
+    def look_up() -> None:
+        raise KeyError(f"attempt {current_task().attempt}")
+
+    with worker.running(address), pytest.raises(KeyError, match="attempt 1"):
+        client.submit(look_up).get(timeout=WITHIN_S)
 
 
 def test_task_sees_what_it_runs_for(client: Client, address: str, queue: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tailrace.client import _payload
 from tailrace.v1 import task_pb2
 from tailrace.v1 import worker_service_pb2 as wire
-from tailrace.worker import RetryPolicy, Worker, current_task
+from tailrace.worker import RetryPolicy, Task, Worker, current_task
 from tailrace.worker._execution import Execution, unknown_task_type
 from tests.unit.worker.messages import a_key, an_assignment
 
@@ -23,7 +23,10 @@ def executed(
 def run(
     function: Callable[..., Any], assignment: wire.Assignment, *, retry: RetryPolicy | None = None
 ) -> wire.AttemptResult:
-    task = Worker().task(name="add", retry=retry)(function)
+    return run_task(Worker().task(name="add", retry=retry)(function), assignment)
+
+
+def run_task(task: Task[..., Any], assignment: wire.Assignment) -> wire.AttemptResult:
     execution = Execution(a_key(1), assignment, task, lambda _, __: None)
     context = contextvars.Context()
     if task.executor == "asyncio":

@@ -13,6 +13,7 @@ from tailrace.v1 import worker_service_pb2 as wire
 from tailrace.worker._context import CurrentTask, enter_task
 from tailrace.worker._failure import failure_from, failure_of
 from tailrace.worker._leases import LeaseKey
+from tailrace.worker._retry_later import RetryLater
 from tailrace.worker._task import Task
 
 OnDone = Callable[["Execution", wire.AttemptResult | None], None]
@@ -108,7 +109,12 @@ class Execution:
         return wire.AttemptResult(lease=self.key.to_wire(), revoked=wire.RevokedOutcome())
 
     def _fail(self, error: BaseException) -> wire.AttemptResult:
-        return self.overran(error) if self.timed_out else self._failed(failure_from(error))
+        if self.timed_out:
+            return self.overran(error)
+        failure = failure_from(error, non_retryable=not self.task.curable.includes(error))
+        if isinstance(error, RetryLater):
+            failure.next_retry_delay.FromTimedelta(error.delay)
+        return self._failed(failure)
 
     def _refuse_input(self, error: PayloadError | TypeError) -> wire.AttemptResult:
         return self._failed(_incurable(type(error).__name__, f"{self.task.task_type} cannot be called: {error}"))

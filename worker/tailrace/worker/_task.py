@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Generic, Literal, ParamSpec, TypeVar
 
 from tailrace.client import RetryPolicy
+from tailrace.worker._curable import Curable, ErrorTypes
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -28,6 +29,8 @@ class Task(Generic[P, R_co]):
     """The queue for submits that name none; None leaves it to the server ("default")."""
     retry: RetryPolicy | None
     """Decides over failures of tasks that were submitted without a policy of their own; None is one attempt."""
+    curable: Curable
+    """Which of its exceptions are worth another attempt."""
     executor: ExecutorName
     """Where it runs: on the worker's event loop, or in a thread."""
     signature: inspect.Signature | None
@@ -40,6 +43,8 @@ class Task(Generic[P, R_co]):
         task_type: str | None = None,
         default_queue: str | None = None,
         retry: RetryPolicy | None = None,
+        retry_on: ErrorTypes | None = None,
+        dont_retry_on: ErrorTypes = (),
         executor: ExecutorName | None = None,
     ) -> None:
         functools.update_wrapper(self, function)  # first: it copies the function's own attributes over ours
@@ -47,6 +52,7 @@ class Task(Generic[P, R_co]):
         self.task_type = _valid_type(function, task_type)
         self.default_queue = default_queue
         self.retry = retry
+        self.curable = Curable.of(retry_on, dont_retry_on)
         self.executor = _valid_executor(function, executor)
         self.signature = _signature_of(function)
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import ParamSpec, Self, TypeVar, overload
 
 from tailrace.client import RetryPolicy
+from tailrace.worker._curable import ErrorTypes
 from tailrace.worker._runtime import Runtime
 from tailrace.worker._settings import DEFAULT_CONCURRENCY, DEFAULT_GRACE_PERIOD, WorkerSettings
 from tailrace.worker._task import ExecutorName, Task, TaskRegistry
@@ -71,6 +72,8 @@ class Worker:
         *,
         name: str | None = None,
         retry: RetryPolicy | None = None,
+        retry_on: ErrorTypes | None = None,
+        dont_retry_on: ErrorTypes = (),
         executor: ExecutorName | None = None,
         queue: str | None = None,
     ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
@@ -82,6 +85,8 @@ class Worker:
         *,
         name: str | None = None,
         retry: RetryPolicy | None = None,
+        retry_on: ErrorTypes | None = None,
+        dont_retry_on: ErrorTypes = (),
         executor: ExecutorName | None = None,
         queue: str | None = None,
     ) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
@@ -91,17 +96,30 @@ class Worker:
             function: The function, when used without parentheses.
             name: The task type to submit it as; None is the function's own name.
             retry: When its failed attempts are tried again, unless the submitter says; None is not at all.
+            retry_on: Exception classes that are worth another attempt, subclasses included; any other exception ends
+                the task, whatever the policy. None is all of them.
+            dont_retry_on: Exception classes that end the task, subclasses included, even if ``retry_on`` names them.
+                Neither applies to RetryLater or to an attempt that ran too long.
             executor: "asyncio" runs it on the worker's event loop, "thread" in a thread; None goes by whether it is a
                 coroutine function.
             queue: The queue for submits that name none.
 
         Raises:
             ValueError: The name is no task type or is taken, or the function does not suit the executor.
+            TypeError: ``retry_on`` or ``dont_retry_on`` names something that is not an exception class.
         """
 
         def register(function: Callable[P, R]) -> Task[P, R]:
             plain = function.function if isinstance(function, Task) else function
-            task = Task(plain, task_type=name, default_queue=queue, retry=retry, executor=executor)
+            task = Task(
+                plain,
+                task_type=name,
+                default_queue=queue,
+                retry=retry,
+                retry_on=retry_on,
+                dont_retry_on=dont_retry_on,
+                executor=executor,
+            )
             self._registry.add(task)
             return task
 
