@@ -6,13 +6,20 @@ from collections.abc import Sequence
 import click
 
 from tailrace.cli._complaint import complain_of
+from tailrace.cli._completion import completion
+from tailrace.cli._delete import delete
 from tailrace.cli._exit_code import EPILOG, ExitCode
+from tailrace.cli._queues import queues
 from tailrace.cli._result import result
+from tailrace.cli._retry import retry
 from tailrace.cli._revoke import revoke
 from tailrace.cli._server import server
+from tailrace.cli._show import show
 from tailrace.cli._submit import submit
+from tailrace.cli._tasks import tasks
 from tailrace.cli._wait import wait
 from tailrace.cli._worker import worker
+from tailrace.cli._workers import workers
 from tailrace.client import TailraceError
 
 
@@ -20,7 +27,7 @@ from tailrace.client import TailraceError
 @click.version_option(importlib.metadata.version("tailrace"), prog_name="tailrace")
 @click.pass_context
 def app(context: click.Context) -> None:
-    """Run Tailrace's server and workers, submit tasks, and have their results.
+    """Run Tailrace's server and workers, submit tasks, have their results, and look after what runs.
 
     Commands that talk to a server find it by --address, then TAILRACE_ADDRESS, then localhost:7440.
     """
@@ -29,7 +36,22 @@ def app(context: click.Context) -> None:
         context.exit(ExitCode.USAGE)
 
 
-for command in (result, revoke, server, submit, wait, worker):
+_COMMANDS: tuple[click.Command, ...] = (
+    completion,
+    delete,
+    queues,
+    result,
+    retry,
+    revoke,
+    server,
+    show,
+    submit,
+    tasks,
+    wait,
+    worker,
+    workers,
+)
+for command in _COMMANDS:
     app.add_command(command)
 
 

@@ -14,7 +14,10 @@ from tailrace.client import (
     TailraceError,
     TaskIdConflictError,
     TaskNotFoundError,
+    TaskNotResubmittableError,
+    TaskNotTerminalError,
     WaitTimeoutError,
+    WorkerNotFoundError,
 )
 
 _NOT_REACHED = "is a server running there? --address or TAILRACE_ADDRESS names it"
@@ -24,6 +27,10 @@ _KINDS: list[tuple[type[TailraceError], ExitCode, str]] = [
     (WaitTimeoutError, ExitCode.NO_ANSWER, "the task goes on; wait again with: tailrace wait"),
     (ServerUnavailableError, ExitCode.NO_ANSWER, _NOT_REACHED),
     (TaskNotFoundError, ExitCode.NOT_FOUND, "it was never submitted here, or its record expired"),
+    (WorkerNotFoundError, ExitCode.NOT_FOUND, "those that are, this lists: tailrace workers"),
+    # These two say themselves what to do.
+    (TaskNotTerminalError, ExitCode.REFUSED, ""),
+    (TaskNotResubmittableError, ExitCode.REFUSED, ""),
     (TaskIdConflictError, ExitCode.REFUSED, "choose another --task-id"),
     (QueueFullError, ExitCode.REFUSED, "try again later"),
     (StoreFullError, ExitCode.REFUSED, "try again later"),

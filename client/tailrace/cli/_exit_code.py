@@ -22,7 +22,7 @@ Exit codes:
   1    a task failed or was revoked
   2    the command line, an argument or an option makes no sense
   3    no answer: the server was not reached, or the time was up
-  4    there is no such task: never submitted, or its record expired
+  4    there is no such task (never submitted, or its record expired), or no such worker
   5    the server refused, or failed
   130  interrupted
 """

@@ -10,7 +10,7 @@ import click
 
 from tailrace.client import Client
 
-_CALL_TIMEOUT = timedelta(seconds=5)
+CALL_TIMEOUT = timedelta(seconds=5)
 """Shorter than a program's: somebody sits and waits."""
 
 _UNITS = {
@@ -25,8 +25,13 @@ _SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 
 def connect(address: str | None) -> Client:
     """Return a client with little patience for a server that is not there, whose warnings are seen."""
+    show_warnings()
+    return Client(address, call_timeout=CALL_TIMEOUT)
+
+
+def show_warnings() -> None:
+    """Have what the client warns of written to stderr. Harmless to repeat."""
     logging.basicConfig(level=logging.WARNING, format="tailrace: %(message)s")
-    return Client(address, call_timeout=_CALL_TIMEOUT)
 
 
 def read_span(text: str) -> timedelta:
@@ -70,6 +75,18 @@ def read_member(text: str) -> tuple[str, Any]:
     return name, read_json(value)
 
 
+def read_label(text: str) -> tuple[str, str]:
+    """Read a label, KEY=VALUE.
+
+    Raises:
+        click.BadParameter: It is none.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise click.BadParameter(f"{text!r} is not of the form KEY=VALUE")
+    return key, value
+
+
 def _refuse_constant(name: str) -> Never:
     raise ValueError(name)
 
@@ -77,7 +94,7 @@ def _refuse_constant(name: str) -> Never:
 address_option = click.option(
     "--address", metavar="HOST:PORT", help="The server. Default: TAILRACE_ADDRESS, then localhost:7440."
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Write one line of JSON for each task.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, one object a line.")
 timeout_option = click.option(
     "--timeout", metavar="SPAN", type=read_span, help="How long to wait: 10s, 1.5m, 2h. Default: for ever."
 )

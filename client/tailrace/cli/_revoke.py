@@ -9,7 +9,7 @@ from tailrace.cli._options import address_option, connect, json_option
 from tailrace.client import AsyncResult, TaskNotFoundError
 
 
-@click.command("revoke", epilog=EPILOG)
+@click.command("revoke", epilog=EPILOG, short_help="Ask for tasks not to run, or to stop.")
 @click.argument("task_ids", metavar="TASK_ID...", nargs=-1, required=True)
 @click.option("--force", is_flag=True, help="End running tasks at once; what they still come to is refused.")
 @click.option("--reason", metavar="TEXT", default="", help="Why; shown to whoever asks for the result.")

@@ -25,10 +25,45 @@ from tailrace.client import (
     TailraceError,
     TaskIdConflictError,
     TaskNotFoundError,
+    TaskNotResubmittableError,
+    TaskNotTerminalError,
     WaitTimeoutError,
+    WorkerNotFoundError,
 )
 
 Capture = pytest.CaptureFixture[str]
+
+COMMANDS = [
+    "completion",
+    "delete",
+    "queues",
+    "result",
+    "retry",
+    "revoke",
+    "server",
+    "show",
+    "submit",
+    "tasks",
+    "wait",
+    "worker",
+    "workers",
+]
+TALKING_COMMANDS = [
+    ["delete"],
+    ["queues"],
+    ["queues", "pause"],
+    ["queues", "purge"],
+    ["queues", "resume"],
+    ["result"],
+    ["retry"],
+    ["revoke"],
+    ["show"],
+    ["submit"],
+    ["tasks"],
+    ["wait"],
+    ["workers"],
+    ["workers", "drain"],
+]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +116,7 @@ def test_anything_else_is_no_keyword_argument(text: str) -> None:
         read_member(text)
 
 
-@pytest.mark.parametrize("command", [[], ["submit"], ["result"], ["wait"]])
+@pytest.mark.parametrize("command", [[], *TALKING_COMMANDS], ids=" ".join)
 def test_help_lists_every_exit_code(command: list[str]) -> None:
     shown = CliRunner().invoke(_app.app, [*command, "--help"])
 
@@ -91,8 +126,16 @@ def test_help_lists_every_exit_code(command: list[str]) -> None:
     assert all(f"  {int(code)} " in EPILOG for code in ExitCode)
 
 
+@pytest.mark.parametrize("command", TALKING_COMMANDS, ids=" ".join)
+def test_whatever_talks_to_a_server_takes_its_address_and_speaks_json(command: list[str]) -> None:
+    shown = CliRunner().invoke(_app.app, [*command, "--help"])
+
+    assert "--address HOST:PORT" in shown.output
+    assert "--json" in shown.output
+
+
 def test_the_commands_are_these() -> None:
-    assert sorted(_app.app.commands) == ["result", "revoke", "server", "submit", "wait", "worker"]
+    assert sorted(_app.app.commands) == COMMANDS
 
 
 @pytest.mark.parametrize(
@@ -106,6 +149,14 @@ def test_the_commands_are_these() -> None:
         (["wait"], "Missing argument 'TASK_ID...'"),
         (["result", "--what"], "No such option"),
         (["serve"], "No such command 'serve'"),
+        (["show"], "Missing argument 'TASK_ID'"),
+        (["retry"], "Missing argument 'TASK_ID...'"),
+        (["tasks", "--state", "DONE"], "--state"),
+        (["tasks", "--label", "team"], "'team' is not of the form KEY=VALUE"),
+        (["tasks", "--limit", "0"], "--limit"),
+        (["queues", "stop"], "No such command 'stop'"),
+        (["queues", "pause"], "Missing argument 'NAME'"),
+        (["completion", "csh"], "'csh' is not one of"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_where_to_look(arguments: list[str], complaint: str, capsys: Capture) -> None:
@@ -135,6 +186,9 @@ def test_the_version_is_that_of_the_distribution(capsys: Capture) -> None:
         (ServerUnavailableError("no answer"), ExitCode.NO_ANSWER),
         (StoreUnavailableError("no answer"), ExitCode.NO_ANSWER),
         (TaskNotFoundError("no task t1"), ExitCode.NOT_FOUND),
+        (WorkerNotFoundError("no worker w1 is connected"), ExitCode.NOT_FOUND),
+        (TaskNotResubmittableError("task t1 is in SUCCESS"), ExitCode.REFUSED),
+        (TaskNotTerminalError("task t1 is not done"), ExitCode.REFUSED),
         (InvalidRequestError("malformed"), ExitCode.USAGE),
         (LimitExceededError("too large"), ExitCode.USAGE),
         (TaskIdConflictError("taken"), ExitCode.REFUSED),
