@@ -41,11 +41,12 @@ from tailrace.client._errors import (
     WaitTimeoutError,
     WorkerNotFoundError,
 )
+from tailrace.client._options import Options
 from tailrace.client._outcome import TaskState
 from tailrace.client._result import AsyncResult
 from tailrace.client._retry_policy import RetryPolicy
 from tailrace.client._server_info import ServerInfo
-from tailrace.client._submission import Options, TaskFunction
+from tailrace.client._submission import TaskFunction
 from tailrace.client._submitter import Submitter
 
 __all__ = [

@@ -11,10 +11,11 @@ from tailrace.client._async_calls import AsyncCalls
 from tailrace.client._async_result import AsyncioResult
 from tailrace.client._async_submitter import AsyncSubmitter
 from tailrace.client._completion import Completion
+from tailrace.client._options import Options, SubmitOptions
 from tailrace.client._remote_errors import RemoteErrors
 from tailrace.client._server_info import ServerInfo
 from tailrace.client._settings import resolve_settings
-from tailrace.client._submission import Options, SubmitOptions, TaskFunction
+from tailrace.client._submission import TaskFunction
 from tailrace.v1.task_service_pb2 import GetServerInfoRequest
 
 ErrorT = TypeVar("ErrorT", bound=type[Exception])
@@ -91,11 +92,14 @@ class AsyncClient:
         """Return a view of this client that submits with these options.
 
         Args:
-            **options: ``queue``, ``priority``, ``delay``, ``retry``, ``lease_duration``, ``result_ttl``, ``headers``,
-                ``task_id``, ``parent_task_id``, ``return_existing``; ``Options`` explains each.
+            **options: ``queue``, ``priority``, ``delay``, ``schedule_time``, ``start_within``, ``start_deadline``,
+                ``execution_timeout``, ``total_timeout``, ``retry``, ``lease_duration``, ``result_ttl``, ``labels``,
+                ``headers``, ``task_id``, ``parent_task_id``, ``return_existing``; ``Options`` explains each.
 
         Raises:
             TypeError: There is no such option, or its value is of the wrong kind.
+            ValueError: A datetime does not say its time zone.
+            InvalidRequestError: Two of them contradict each other. Bounds are checked by the server, at the submit.
         """
         return AsyncSubmitter(self._calls, self._remote_errors, SubmitOptions(**options))
 

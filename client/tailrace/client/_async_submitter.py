@@ -7,9 +7,10 @@ from tailrace.client import _batches
 from tailrace.client._async_calls import AsyncCalls
 from tailrace.client._async_result import AsyncioResult
 from tailrace.client._errors import batch_error
+from tailrace.client._options import SubmitOptions
 from tailrace.client._outcome import Outcome
 from tailrace.client._remote_errors import RemoteErrors
-from tailrace.client._submission import SubmitOptions, TaskFunction, submit_request
+from tailrace.client._submission import TaskFunction, submit_request
 
 
 class AsyncSubmitter:

@@ -7,8 +7,9 @@ import grpc
 
 from tailrace.client import _retry
 from tailrace.client._errors import PayloadError, TailraceError, error_from
+from tailrace.client._options import SubmitOptions
 from tailrace.client._status import CallStatus, status_of_item
-from tailrace.client._submission import SubmitOptions, TaskFunction, submit_request
+from tailrace.client._submission import TaskFunction, submit_request
 from tailrace.v1.task_service_pb2 import BatchSubmitRequest, SubmitItem, SubmitRequest
 
 MAX_ITEMS = 1000

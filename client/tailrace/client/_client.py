@@ -7,11 +7,12 @@ from typing import Any, Self, TypeVar, Unpack
 
 from tailrace.client import _spans
 from tailrace.client._completion import Completion
+from tailrace.client._options import Options, SubmitOptions
 from tailrace.client._remote_errors import RemoteErrors
 from tailrace.client._result import AsyncResult
 from tailrace.client._server_info import ServerInfo
 from tailrace.client._settings import resolve_settings
-from tailrace.client._submission import Options, SubmitOptions, TaskFunction
+from tailrace.client._submission import TaskFunction
 from tailrace.client._submitter import Submitter
 from tailrace.client._sync_calls import SyncCalls
 from tailrace.v1.task_service_pb2 import GetServerInfoRequest
@@ -89,11 +90,14 @@ class Client:
         """Return a view of this client that submits with these options.
 
         Args:
-            **options: ``queue``, ``priority``, ``delay``, ``retry``, ``lease_duration``, ``result_ttl``, ``headers``,
-                ``task_id``, ``parent_task_id``, ``return_existing``; ``Options`` explains each.
+            **options: ``queue``, ``priority``, ``delay``, ``schedule_time``, ``start_within``, ``start_deadline``,
+                ``execution_timeout``, ``total_timeout``, ``retry``, ``lease_duration``, ``result_ttl``, ``labels``,
+                ``headers``, ``task_id``, ``parent_task_id``, ``return_existing``; ``Options`` explains each.
 
         Raises:
             TypeError: There is no such option, or its value is of the wrong kind.
+            ValueError: A datetime does not say its time zone.
+            InvalidRequestError: Two of them contradict each other. Bounds are checked by the server, at the submit.
         """
         return Submitter(self._calls, self._remote_errors, SubmitOptions(**options))
 

@@ -5,9 +5,10 @@ from typing import Any
 
 from tailrace.client import _batches
 from tailrace.client._errors import batch_error
+from tailrace.client._options import SubmitOptions
 from tailrace.client._remote_errors import RemoteErrors
 from tailrace.client._result import AsyncResult
-from tailrace.client._submission import SubmitOptions, TaskFunction, submit_request
+from tailrace.client._submission import TaskFunction, submit_request
 from tailrace.client._sync_calls import SyncCalls
 
 

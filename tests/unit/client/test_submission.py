@@ -1,18 +1,21 @@
 """What a caller says about a task, as a request."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import grpc
 import pytest
 
 from tailrace.client import PayloadError, RetryPolicy
 from tailrace.client._batches import Chunk, by_index, chunks, submit_requests
+from tailrace.client._options import SubmitOptions
 from tailrace.client._status import CallStatus
-from tailrace.client._submission import SubmitOptions, submit_request
+from tailrace.client._submission import submit_request
 from tailrace.v1.task_pb2 import ItemError, TaskSpec
 from tailrace.v1.task_service_pb2 import SubmitItem, SubmitRequest, SubmitResponse
 
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+TOKYO = timezone(timedelta(hours=9))
 UNAVAILABLE = CallStatus(code=grpc.StatusCode.UNAVAILABLE, message="gone")
 
 
@@ -40,9 +43,13 @@ def test_every_option_is_in_the_request() -> None:
         queue="slow",
         priority=5,
         delay=timedelta(minutes=1),
+        start_within=timedelta(minutes=2),
+        execution_timeout=timedelta(minutes=3),
+        total_timeout=timedelta(minutes=4),
         retry=RetryPolicy(max_attempts=3),
         lease_duration=timedelta(seconds=10),
         result_ttl=timedelta(0),
+        labels={"customer": "7"},
         headers={"tenant": "acme"},
         task_id="t1",
         parent_task_id="t0",
@@ -54,11 +61,28 @@ def test_every_option_is_in_the_request() -> None:
     assert (request.task_id, request.parent_task_id, request.return_existing) == ("t1", "t0", True)
     spec = request.spec
     assert (spec.queue, spec.priority, dict(spec.headers)) == ("slow", 5, {"tenant": "acme"})
+    assert dict(spec.labels) == {"customer": "7"}
     assert spec.start_delay.ToTimedelta() == timedelta(minutes=1)
+    assert spec.start_within.ToTimedelta() == timedelta(minutes=2)
+    assert spec.execution_timeout.ToTimedelta() == timedelta(minutes=3)
+    assert spec.total_timeout.ToTimedelta() == timedelta(minutes=4)
     assert spec.lease_duration.ToTimedelta() == timedelta(seconds=10)
     assert spec.HasField("result_ttl")
     assert spec.result_ttl.ToTimedelta() == timedelta(0)
     assert spec.retry_policy.max_attempts == 3
+    assert not spec.HasField("schedule_time")
+    assert not spec.HasField("start_deadline")
+
+
+def test_points_in_time_are_in_the_request_whatever_their_zone() -> None:
+    options = SubmitOptions(schedule_time=NOON.astimezone(TOKYO), start_deadline=NOON + timedelta(microseconds=1))
+
+    spec = submit_request("add", (), {}, options).spec
+
+    assert spec.schedule_time.ToDatetime(tzinfo=UTC) == NOON
+    assert spec.start_deadline.ToDatetime(tzinfo=UTC) == NOON + timedelta(microseconds=1)
+    assert not spec.HasField("start_delay")
+    assert not spec.HasField("start_within")
 
 
 def test_a_submission_without_an_id_gets_one_of_its_own() -> None:
@@ -81,27 +105,6 @@ def test_the_submitters_queue_goes_before_the_functions() -> None:
 def test_a_function_without_a_task_type_is_refused_with_what_to_do() -> None:
     with pytest.raises(TypeError, match=r"@worker\.task"):
         submit_request(len, (), {}, SubmitOptions())  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("option", ["delay", "lease_duration", "result_ttl"])
-def test_a_bare_number_is_no_span(option: str) -> None:
-    with pytest.raises(TypeError, match=f"{option} must be a timedelta"):
-        SubmitOptions(**{option: 10})  # type: ignore[arg-type]
-
-
-def test_a_dict_is_no_retry_policy() -> None:
-    with pytest.raises(TypeError, match="RetryPolicy"):
-        SubmitOptions(retry={"max_attempts": 3})  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("result_ttl", "repeat_for_s"),
-    [(None, 60), (timedelta(0), 60), (timedelta(seconds=2), 2), (timedelta(hours=1), 60)],
-)
-def test_a_submit_is_repeated_only_while_its_record_is_sure_to_exist(
-    result_ttl: timedelta | None, repeat_for_s: float
-) -> None:
-    assert SubmitOptions(result_ttl=result_ttl).repeat_for_s == repeat_for_s
 
 
 def test_items_of_a_batch_are_submissions_in_order() -> None:
