@@ -3,7 +3,15 @@ from tailrace import client
 
 
 def test_public_names_are_these() -> None:
-    assert tailrace.worker.__all__ == ["CurrentTask", "RetryLater", "RetryPolicy", "Task", "Worker", "current_task"]
+    assert tailrace.worker.__all__ == [
+        "CurrentTask",
+        "Progress",
+        "RetryLater",
+        "RetryPolicy",
+        "Task",
+        "Worker",
+        "current_task",
+    ]
     assert sorted(tailrace.worker.__all__) == tailrace.worker.__all__
 
 

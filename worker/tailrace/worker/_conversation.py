@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from tailrace.v1 import task_pb2
 from tailrace.v1 import worker_service_pb2 as wire
 from tailrace.worker._leases import LeaseKey
 from tailrace.worker._session import Frame, Heard, WorkerSession
@@ -96,6 +97,12 @@ class Conversation:
         """Tell whether this lease's task was asked to stop."""
         with self._lock:
             return self._session.is_revoked(key)
+
+    def tell_progress(self, key: LeaseKey, progress: task_pb2.Progress) -> None:
+        """Have a running task's progress told soon, see WorkerSession.tell_progress."""
+        with self._lock:
+            if self._session.tell_progress(key, progress, self._clock()):
+                self._to_write.notify_all()
 
     def finish(self, key: LeaseKey, result: wire.AttemptResult | None) -> None:
         """Note that a task's code has ended, see WorkerSession.finish."""

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from tailrace.v1 import worker_service_pb2 as wire
 from tailrace.worker._context import CurrentTask, enter_task
 from tailrace.worker._failure import failure_from, failure_of
 from tailrace.worker._leases import LeaseKey
+from tailrace.worker._progress import OnProgress, ProgressReporter
 from tailrace.worker._retry_later import RetryLater
 from tailrace.worker._task import Task
 
@@ -23,7 +25,14 @@ OnDone = Callable[["Execution", wire.AttemptResult | None], None]
 class Execution:
     """One attempt. An executor calls run or run_async, once, in a context of its own."""
 
-    def __init__(self, key: LeaseKey, assignment: wire.Assignment, task: Task[..., object], on_done: OnDone) -> None:
+    def __init__(
+        self,
+        key: LeaseKey,
+        assignment: wire.Assignment,
+        task: Task[..., object],
+        on_done: OnDone,
+        on_progress: OnProgress = lambda _: None,
+    ) -> None:
         self.key = key
         self.task = task
         self.cancelled = False
@@ -35,6 +44,8 @@ class Execution:
         has failed of that. Set before the code is interrupted."""
         self._assignment = assignment
         self._on_done = on_done
+        self._on_progress = on_progress
+        self._deadline = None if self.limit_s is None else time.monotonic() + self.limit_s
 
     @property
     def need_not_begin(self) -> bool:
@@ -93,11 +104,16 @@ class Execution:
         return self._failed(failure)
 
     def _enter(self) -> tuple[list[Any], dict[str, Any]]:
-        enter_task(CurrentTask.of(self._assignment, self.revoked))
+        enter_task(self._current_task())
         args, kwargs = decode_arguments(self._assignment.spec.input)
         if self.task.signature:
             self.task.signature.bind(*args, **kwargs)
         return args, kwargs
+
+    def _current_task(self) -> CurrentTask:
+        last = self._assignment.last_progress
+        reporter = ProgressReporter(self._on_progress, last.details if last.HasField("details") else None)
+        return CurrentTask.of(self._assignment, self.revoked, deadline=self._deadline, reporter=reporter)
 
     def _succeed(self, value: object) -> wire.AttemptResult:
         try:

@@ -8,10 +8,12 @@ from typing import NamedTuple, Self
 
 from google.protobuf.duration_pb2 import Duration
 
+from tailrace.v1 import task_pb2
 from tailrace.v1 import worker_service_pb2 as wire
 
 MIN_BEAT_INTERVAL_S = 0.5
 MAX_BEATS_PER_FRAME = 1000
+MAX_BEAT_FRAME_BYTES = 3 * 1024 * 1024
 MAX_HELD_LEASES_IN_HELLO = 10_000
 
 _DEFAULT_START_TIMEOUT_S = 10.0
@@ -55,6 +57,9 @@ class _Held:
     start_timeout_s: float
     lease_s: float
     is_revoked: bool = False
+    beaten_at: float = float("-inf")
+    progress: task_pb2.Progress | None = None
+    progress_is_news: bool = False
 
     @property
     def beat_interval_s(self) -> float:
@@ -72,6 +77,7 @@ class LeaseBook:
     def __init__(self) -> None:
         self._held: dict[LeaseKey, _Held] = {}
         self._first_beats: deque[LeaseKey] = deque()
+        self._last_words: deque[wire.LeaseBeat] = deque()
         self._routine_due_at: float | None = None
         self._last_routine_at = float("-inf")
 
@@ -102,6 +108,38 @@ class LeaseBook:
         """Tell whether a lease is held whose task was asked to stop."""
         held = self._held.get(key)
         return held is not None and held.is_revoked
+
+    def note_progress(self, key: LeaseKey, progress: task_pb2.Progress, now: float) -> bool:
+        """Have a running task's progress told with a beat, half a second after the last one at the soonest.
+
+        False when no beat is due sooner for it.
+        """
+        held = self._held.get(key)
+        if held is None or held.phase is not Phase.RUNNING:
+            return False
+        held.progress, held.progress_is_news = progress, True
+        due_at = max(now, held.beaten_at + MIN_BEAT_INTERVAL_S)
+        if due_at >= held.beat_due_at:
+            return False
+        self._schedule(held, due_at)
+        return True
+
+    def speed_progress(self, key: LeaseKey) -> None:
+        """Have what is news of a lease's progress told at once: its attempt is about to end."""
+        held = self._held.get(key)
+        if held is not None and held.progress_is_news:
+            self._last_words.append(self._beat(key))
+
+    def take_last_words(self) -> list[wire.LeaseBeat]:
+        """Take the beats that have to be told before their attempts end, at most one frame of them."""
+        beats: list[wire.LeaseBeat] = []
+        room_bytes = MAX_BEAT_FRAME_BYTES
+        while self._last_words and len(beats) < MAX_BEATS_PER_FRAME:
+            room_bytes -= self._last_words[0].ByteSize()
+            if beats and room_bytes < 0:
+                break
+            beats.append(self._last_words.popleft())
+        return beats
 
     def assignment(self, key: LeaseKey) -> wire.Assignment:
         """Return what was delivered under a lease that is held."""
@@ -150,6 +188,7 @@ class LeaseBook:
         """Repeat a beat that the server could not judge, as soon as beats may go."""
         held = self._held.get(key)
         if held:
+            held.progress_is_news = held.progress is not None
             self._schedule(held, now + MIN_BEAT_INTERVAL_S)
 
     def resume(self, now: float) -> None:
@@ -157,6 +196,8 @@ class LeaseBook:
         self._first_beats = deque(key for key, held in self._held.items() if held.phase is Phase.STARTING)
         self._last_routine_at = float("-inf")
         for held in self._held.values():
+            held.progress_is_news = held.progress is not None
+            held.beaten_at = float("-inf")
             self._schedule(held, now)
 
     def take_first_beats(self) -> list[LeaseKey]:
@@ -177,17 +218,35 @@ class LeaseBook:
         if due_at is None or now < due_at:
             return []
         due = self._due(now)
-        for key in due[:MAX_BEATS_PER_FRAME]:
+        taken = self._fitting(due)
+        for key in taken:
+            self._held[key].beaten_at = now
             self._held[key].beat_due_at = now + self._held[key].beat_interval_s
-        if 0 < len(due) <= MAX_BEATS_PER_FRAME:  # what did not fit follows at once
+        if 0 < len(due) == len(taken):  # what did not fit follows at once
             self._last_routine_at = now
         self._routine_due_at = min((held.beat_due_at for _, held in self._routine()), default=None)
-        return [self._beat(key) for key in due[:MAX_BEATS_PER_FRAME]]
+        return [self._beat(key) for key in taken]
 
     def _due(self, now: float) -> list[LeaseKey]:
         if not any(held.beat_due_at <= now for _, held in self._routine()):
             return []  # whatever was due first has ended meanwhile
-        return [key for key, held in self._routine() if held.beat_due_at <= now + MIN_BEAT_INTERVAL_S]
+        soon = now + MIN_BEAT_INTERVAL_S
+        return [
+            key
+            for key, held in self._routine()
+            if held.beat_due_at <= soon and held.beaten_at + MIN_BEAT_INTERVAL_S <= now
+        ]
+
+    def _fitting(self, keys: list[LeaseKey]) -> list[LeaseKey]:
+        """Take as many as one frame carries, at least one."""
+        room_bytes = MAX_BEAT_FRAME_BYTES
+        for index, key in enumerate(keys[:MAX_BEATS_PER_FRAME]):
+            held = self._held[key]
+            if held.progress is not None and held.progress_is_news:
+                room_bytes -= held.progress.ByteSize()
+            if index and room_bytes < 0:
+                return keys[:index]
+        return keys[:MAX_BEATS_PER_FRAME]
 
     def next_due_at(self) -> float | None:
         """Tell when take_due_beats has something next; None while there is nothing to keep alive."""
@@ -204,8 +263,10 @@ class LeaseBook:
         self._routine_due_at = due_at if self._routine_due_at is None else min(self._routine_due_at, due_at)
 
     def _beat(self, key: LeaseKey) -> wire.LeaseBeat:
-        waiting = self._held[key].phase is Phase.WAITING
-        return wire.LeaseBeat(lease=key.to_wire(), waiting=waiting)
+        held = self._held[key]
+        progress = held.progress if held.progress_is_news else None
+        held.progress_is_news = False
+        return wire.LeaseBeat(lease=key.to_wire(), waiting=held.phase is Phase.WAITING, progress=progress)
 
 
 def _seconds(duration: Duration, default: float) -> float:

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from tailrace.v1 import worker_service_pb2 as wire
 from tailrace.worker._conversation import Conversation
@@ -37,7 +38,7 @@ class Runner:
             if task is None:
                 self._refuse(key, assignment)
                 continue
-            execution = Execution(key, assignment, task, self._done)
+            execution = Execution(key, assignment, task, self._done, partial(self._conversation.tell_progress, key))
             with self._lock:
                 self._executions[key] = execution
             if not self._conversation.is_running(key):  # lost before stop() could find it

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from tailrace.v1 import worker_service_pb2 as wire
-from tailrace.v1.task_pb2 import ItemError
+from tailrace.v1.task_pb2 import ItemError, Progress
 from tailrace.worker._leases import MAX_HELD_LEASES_IN_HELLO, LeaseBook, LeaseKey, Phase
 from tailrace.worker._outbox import DEFAULT_MAX_FRAME_BYTES, Outbox
 
@@ -94,6 +94,13 @@ class WorkerSession:
         """List the leases whose tasks run."""
         return [key for key in self._leases.held() if self.is_running(key)]
 
+    def tell_progress(self, key: LeaseKey, progress: Progress, now: float) -> bool:
+        """Have a running task's progress told with a beat soon; what it said before and was not told yet is replaced.
+
+        False: nothing has to be said sooner than was known.
+        """
+        return self._leases.note_progress(key, progress, now)
+
     def finish(self, key: LeaseKey, result: wire.AttemptResult | None) -> None:
         """Note that a task's code has ended. None: interrupted, so its lease is given back.
 
@@ -103,8 +110,7 @@ class WorkerSession:
             if result is None:
                 self._release(key)
             else:
-                self._leases.end(key)
-                self._outbox.put_result(result)
+                self._end(key, result)
         self._executing.discard(key)
         self._abandoned.discard(key)
         self._fill_slots()
@@ -116,8 +122,7 @@ class WorkerSession:
         """
         if not self.is_running(key):
             return False
-        self._leases.end(key)
-        self._outbox.put_result(result)
+        self._end(key, result)
         self._abandoned.add(key)
         return True
 
@@ -220,7 +225,7 @@ class WorkerSession:
         if starting:
             beats = wire.LeaseBeats(beats=[wire.LeaseBeat(lease=key.to_wire()) for key in starting])
             return Frame(request=wire.WorkRequest(beats=beats), first_beats=tuple(starting))
-        due = self._leases.take_due_beats(now)
+        due = self._leases.take_last_words() or self._leases.take_due_beats(now)
         return wire.WorkRequest(beats=wire.LeaseBeats(beats=due)) if due else None
 
     def _next_outcomes(self, now: float) -> wire.WorkRequest | None:
@@ -262,7 +267,14 @@ class WorkerSession:
             self._release(key)
         return len(keys)
 
+    def _end(self, key: LeaseKey, result: wire.AttemptResult) -> None:
+        if result.HasField("failure"):  # there may be another attempt, which wants the checkpoint
+            self._leases.speed_progress(key)
+        self._leases.end(key)
+        self._outbox.put_result(result)
+
     def _release(self, key: LeaseKey) -> None:
+        self._leases.speed_progress(key)
         self._forget(key)
         self._outbox.put_release(key)
 
@@ -277,6 +289,8 @@ class WorkerSession:
     def _apply_statuses(self, statuses: Iterable[wire.LeaseStatus], heard: Heard, now: float) -> None:
         for status in statuses:
             key = LeaseKey.of(status)
+            if status.HasField("error") and status.held:
+                _log_refusal("progress_refused", key, status.error)
             if status.HasField("error") and not status.held:
                 self._leases.beat_again(key, now)
             elif not status.held and key in self._leases:

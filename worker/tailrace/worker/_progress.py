@@ -1,0 +1,97 @@
+"""What a task says of how far it has come, and what an earlier attempt of it said."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self, TypeAlias
+
+from tailrace.client import PayloadError
+from tailrace.client._payload import decode_value, encode_value
+from tailrace.v1 import task_pb2
+
+MAX_MESSAGE_BYTES = 1024
+MAX_CHECKPOINT_BYTES = 16 * 1024
+
+_MAX_UNITS = 2**63 - 1
+
+OnProgress: TypeAlias = Callable[[task_pb2.Progress], None]
+"""Takes progress that is within the limits. Any thread may call it; it does not block."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far an attempt had come when it last said so."""
+
+    current: int
+    """Units done."""
+    total: int | None
+    """Units in all; None when it did not know."""
+    message: str
+    """Its own words; may be empty."""
+
+    @classmethod
+    def of(cls, progress: task_pb2.Progress) -> Self:
+        """Read progress as the server keeps it."""
+        return cls(current=progress.current, total=progress.total or None, message=progress.message)
+
+
+class ProgressReporter:
+    """Checks what one attempt says, and passes it on. Thread-safe."""
+
+    def __init__(self, tell: OnProgress = lambda _: None, checkpoint: task_pb2.Payload | None = None) -> None:
+        self._tell = tell
+        self._checkpoint = checkpoint
+
+    def report(self, current: int, total: int | None, message: str, checkpoint: object) -> None:
+        """Pass progress on; a checkpoint of None stands for the one before it, an earlier attempt's included."""
+        progress = task_pb2.Progress(
+            current=_units("current", current),
+            total=_units("total", 0 if total is None else total),
+            message=_short("message", message),
+        )
+        if checkpoint is not None:
+            self._checkpoint = _encode_checkpoint(checkpoint)
+        if self._checkpoint is not None:  # the server keeps the last progress only, and the checkpoint with it
+            progress.details.CopyFrom(self._checkpoint)
+        self._tell(progress)
+
+
+def decode_checkpoint(payload: task_pb2.Payload) -> Any:
+    """Decode the checkpoint of an earlier attempt.
+
+    Raises:
+        PayloadError: It is not JSON: a program in another language left it.
+    """
+    try:
+        return decode_value(payload)
+    except PayloadError as error:
+        raise _about_checkpoint(error) from error
+
+
+def _encode_checkpoint(checkpoint: object) -> task_pb2.Payload:
+    try:
+        payload = encode_value(checkpoint)
+    except PayloadError as error:
+        raise _about_checkpoint(error) from error
+    if len(payload.data) > MAX_CHECKPOINT_BYTES:
+        raise ValueError(f"checkpoint takes {len(payload.data)} bytes as JSON, at most {MAX_CHECKPOINT_BYTES} are kept")
+    return payload
+
+
+def _about_checkpoint(error: PayloadError) -> PayloadError:
+    """Name what the value is: the codec knows it as a result."""
+    path = "checkpoint" + (error.path or "").removeprefix("result")
+    return PayloadError(str(error).replace("result", "checkpoint", 1), path=path)
+
+
+def _units(name: str, units: int) -> int:
+    if isinstance(units, bool) or not isinstance(units, int):
+        raise TypeError(f"{name} must be an int, not {type(units).__name__}")
+    if not 0 <= units <= _MAX_UNITS:
+        raise ValueError(f"{name} must be from 0 to {_MAX_UNITS}, not {units}")
+    return units
+
+
+def _short(name: str, text: str) -> str:
+    if (size_bytes := len(text.encode())) > MAX_MESSAGE_BYTES:
+        raise ValueError(f"{name} takes {size_bytes} bytes, at most {MAX_MESSAGE_BYTES} are kept")
+    return text
