@@ -43,6 +43,13 @@ class HandWorker:
         assert status.held
         return assignment
 
+    def say_progress(self, assignment: Assignment, progress: task_pb2.Progress) -> None:
+        """Say how far a task has come."""
+        beat = LeaseBeat(lease=assignment.lease, progress=progress)
+        request = HeartbeatRequest(worker_id=self._info.worker_id, beats=[beat])
+        (status,) = self._stub.Heartbeat(request, timeout=CALL_S).leases
+        assert status.held
+
     def succeed(self, assignment: Assignment, value: Any) -> None:
         """End a task with a value, as JSON."""
         payload = task_pb2.Payload(content_type="application/json", data=json.dumps(value).encode())

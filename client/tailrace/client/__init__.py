@@ -43,6 +43,7 @@ from tailrace.client._errors import (
 )
 from tailrace.client._options import Options
 from tailrace.client._outcome import TaskState
+from tailrace.client._progress import Progress
 from tailrace.client._result import AsyncResult
 from tailrace.client._retry_policy import RetryPolicy
 from tailrace.client._server_info import ServerInfo
@@ -65,6 +66,7 @@ __all__ = [
     "Options",
     "PageTokenInvalidError",
     "PayloadError",
+    "Progress",
     "ProtocolUnsupportedError",
     "QueueFullError",
     "RetryPolicy",

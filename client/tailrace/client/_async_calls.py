@@ -15,7 +15,7 @@ from tailrace.client._retry import Tries
 from tailrace.client._settings import ClientSettings
 from tailrace.client._status import CallStatus, status_of
 from tailrace.client._stream_channels import StreamChannels
-from tailrace.client._waiting import SILENCE_LIMIT_S, Finished, Wait, split_targets
+from tailrace.client._waiting import SILENCE_LIMIT_S, News, Wait, split_targets
 from tailrace.v1.task_service_pb2 import SubmitRequest, WaitForRequest, WaitForResponse
 from tailrace.v1.task_service_pb2_grpc import TaskServiceStub
 
@@ -115,14 +115,18 @@ class AsyncCalls:
             errors |= chunk.errors
         return errors
 
-    def follow(self, task_ids: Sequence[str], timeout_s: float | None) -> AsyncGenerator[Finished, None]:
+    def follow(
+        self, task_ids: Sequence[str], timeout_s: float | None, *, with_progress: bool = False
+    ) -> AsyncGenerator[News, None]:
         """Yield each task as it is done or found unknown, for as long as it takes or the time allows.
+
+        With progress, also each that said how far it has come, as often as it did, but for what came too fast.
 
         Raises:
             WaitTimeoutError: The time is up.
             TailraceError: The server refused to be waited on.
         """
-        waits = [Wait(part, timeout_s=timeout_s) for part in split_targets(task_ids)]
+        waits = [Wait(part, timeout_s=timeout_s, with_progress=with_progress) for part in split_targets(task_ids)]
         if len(waits) == 1:
             return self._follow(waits[0])
         return async_fan_in([self._follow(wait) for wait in waits])
@@ -158,7 +162,7 @@ class AsyncCalls:
         finally:
             call.cancel()
 
-    async def _follow(self, wait: Wait) -> AsyncGenerator[Finished, None]:
+    async def _follow(self, wait: Wait) -> AsyncGenerator[News, None]:
         while not wait.is_over():
             plan = wait.next_stream()
             self._refuse_if_closed()
@@ -166,8 +170,8 @@ class AsyncCalls:
                 call = stub.WaitFor(plan.request, timeout=plan.timeout_s, wait_for_ready=plan.waits_for_ready)
                 try:
                     while isinstance(answer := await self._read(call), WaitForResponse):
-                        for finished in wait.take(answer):
-                            yield finished
+                        for news in wait.take(answer):
+                            yield news
                         if wait.is_over():
                             return
                 finally:

@@ -1,14 +1,18 @@
 """AsyncioResult: a task that was submitted, as the asyncio client sees it."""
 
+from collections.abc import Callable, Generator
 from contextlib import aclosing
 from datetime import timedelta
+from inspect import isawaitable
 from typing import Any
 
 from tailrace.client import _spans
 from tailrace.client._async_calls import AsyncCalls
 from tailrace.client._outcome import Outcome, TaskState
+from tailrace.client._progress import Progress
 from tailrace.client._remote_errors import RemoteErrors
 from tailrace.client._revocation import outcome_in, revoke_request, status_in
+from tailrace.client._waiting import Advanced, Finished
 from tailrace.v1.task_service_pb2 import GetResultRequest
 
 
@@ -55,6 +59,11 @@ class AsyncioResult:
         """The worker's traceback: of the failure, or of the latest attempt that failed while the task goes on."""
         return None if self._last is None else self._last.traceback
 
+    @property
+    def progress(self) -> Progress | None:
+        """How far the task had come when last heard of; None while it has said nothing, and once it is done."""
+        return None if self._last is None else self._last.progress
+
     def ready(self) -> bool:
         """Tell whether the task is known to be done, however it ended."""
         return self._last is not None and self._last.done
@@ -79,7 +88,13 @@ class AsyncioResult:
             return self._remember(Outcome(response.task)).state
         return self._final.state
 
-    async def get(self, timeout: float | timedelta | None = None) -> Any:
+    def __await__(self) -> Generator[Any, Any, Any]:
+        """Do as ``get()`` does: ``value = await result``."""
+        return self.get().__await__()
+
+    async def get(
+        self, timeout: float | timedelta | None = None, *, on_progress: Callable[[Progress], object] | None = None
+    ) -> Any:
         """Wait until the task is done; return what it returned, raise what it raised.
 
         The wait goes on over restarts and broken connections until the timeout, and takes nothing away: it can be
@@ -87,6 +102,9 @@ class AsyncioResult:
 
         Args:
             timeout: Seconds or a timedelta; None waits for ever, 0 looks once.
+            on_progress: Called in the event loop, and awaited if it is a coroutine function, with what the task says of
+                how far it has come: at once if it has said something already, then at most about twice a second, never
+                twice with the same. What it raises ends the wait and is raised here.
 
         Raises:
             WaitTimeoutError: The task was not done in time. It goes on.
@@ -96,17 +114,19 @@ class AsyncioResult:
             TaskNotFoundError: There is no such task.
             PayloadError: The task returned something other than JSON.
         """
-        outcome = await self._wait(timeout)
+        outcome = await self._wait(timeout, on_progress)
         return outcome.unwrap(self._remote_errors)
 
-    async def wait(self, timeout: float | timedelta | None = None) -> TaskState:
+    async def wait(
+        self, timeout: float | timedelta | None = None, *, on_progress: Callable[[Progress], object] | None = None
+    ) -> TaskState:
         """Wait as ``get`` does, but for the end alone: a failure is returned as a state, not raised.
 
         Raises:
             WaitTimeoutError: The task was not done in time.
             TaskNotFoundError: There is no such task.
         """
-        outcome = await self._wait(timeout)
+        outcome = await self._wait(timeout, on_progress)
         return outcome.state
 
     async def revoke(self, *, force: bool = False, reason: str = "") -> TaskState:
@@ -129,12 +149,17 @@ class AsyncioResult:
             self._last = outcome_in(response)
         return outcome_in(response).state
 
-    async def _wait(self, timeout: float | timedelta | None) -> Outcome:
+    async def _wait(
+        self, timeout: float | timedelta | None, on_progress: Callable[[Progress], object] | None
+    ) -> Outcome:
         timeout_s = None if timeout is None else _spans.to_seconds(timeout)
         if self._final is None:
-            async with aclosing(self._calls.follow([self._id], timeout_s)) as news:
-                async for finished in news:
-                    self._remember(finished.known())
+            follow = self._calls.follow([self._id], timeout_s, with_progress=on_progress is not None)
+            async with aclosing(follow) as stream:
+                async for news in stream:
+                    self._remember(news.known() if isinstance(news, Finished) else news.outcome)
+                    if isinstance(news, Advanced) and on_progress is not None:
+                        await _tell(on_progress, news.progress)
         assert self._final is not None
         return self._final
 
@@ -148,3 +173,9 @@ class AsyncioResult:
     def _note_submitted(self, outcome: Outcome) -> None:
         """Learn of the outcome in the answer to a submit, which leaves out the result of a task that existed."""
         self._last = outcome
+
+
+async def _tell(on_progress: Callable[[Progress], object], progress: Progress) -> None:
+    answer = on_progress(progress)
+    if isawaitable(answer):
+        await answer

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Generic, Protocol, TypeVar
 
 from tailrace.client._outcome import Outcome
-from tailrace.client._waiting import Finished
+from tailrace.client._waiting import Advanced, News
 
 
 class _Gatherable(Protocol):
@@ -40,10 +40,12 @@ class Completion(Generic[ResultT]):
         """The ids to be waited for."""
         return list(self._awaited)
 
-    def finish(self, finished: Finished) -> list[ResultT]:
-        """Return the results of a task that is done or unknown."""
-        results = self._awaited.pop(finished.task_id, [])
-        if finished.outcome is not None:
+    def finish(self, news: News) -> list[ResultT]:
+        """Return the results of a task that is done or unknown; none for one that goes on."""
+        if isinstance(news, Advanced):
+            return []
+        results = self._awaited.pop(news.task_id, [])
+        if news.outcome is not None:
             for result in results:
-                result._remember(finished.outcome)  # noqa: SLF001
+                result._remember(news.outcome)  # noqa: SLF001
         return results

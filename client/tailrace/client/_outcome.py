@@ -6,6 +6,7 @@ from typing import Any
 
 from tailrace.client import _payload
 from tailrace.client._errors import PayloadError
+from tailrace.client._progress import Progress
 from tailrace.client._remote_errors import RemoteErrors, revoked
 from tailrace.v1 import task_pb2
 from tailrace.v1.task_pb2 import TaskResult
@@ -58,6 +59,11 @@ class Outcome:
         """The traceback of what ended the task, or of the latest attempt that failed while the task goes on."""
         failure = self.wire.failure if self.done else self.wire.last_failure
         return failure.traceback or None
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far the task has come; None when it never said, or is done."""
+        return Progress.from_wire(self.wire.progress) if self.wire.HasField("progress") else None
 
     def value(self) -> Any:
         """Return what the task returned; None when that was nothing, or it did not succeed.

@@ -70,6 +70,15 @@ def decode_value(payload: Payload) -> Any:
     return _decode(payload, "result")
 
 
+def decode_details(payload: Payload) -> Any:
+    """Decode what a task said about its progress. An empty Payload is None.
+
+    Raises:
+        PayloadError: The payload is not JSON.
+    """
+    return _decode(payload, "details")
+
+
 def _json_payload(value: Any) -> Payload:
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False)
     return Payload(content_type=JSON_MEDIA_TYPE, data=text.encode())

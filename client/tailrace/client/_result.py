@@ -1,13 +1,17 @@
 """AsyncResult: a task that was submitted, as the synchronous client sees it."""
 
+from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
 from tailrace.client import _spans
 from tailrace.client._outcome import Outcome, TaskState
+from tailrace.client._progress import Progress
 from tailrace.client._remote_errors import RemoteErrors
 from tailrace.client._revocation import outcome_in, revoke_request, status_in
 from tailrace.client._sync_calls import SyncCalls
+from tailrace.client._waiting import Finished
 from tailrace.v1.task_service_pb2 import GetResultRequest
 
 
@@ -54,6 +58,15 @@ class AsyncResult:
         """The worker's traceback: of the failure, or of the latest attempt that failed while the task goes on."""
         return self._look().traceback
 
+    @property
+    def progress(self) -> Progress | None:
+        """How far the task has come by now; None while it has said nothing, and once it is done."""
+        return self._look().progress
+
+    def refresh(self) -> TaskState:
+        """Ask the server how the task is, and return its state. What is final is not asked again."""
+        return self._look().state
+
     def ready(self) -> bool:
         """Tell whether the task is done, however it ended."""
         return self._look().done
@@ -66,7 +79,9 @@ class AsyncResult:
         """Tell whether the task ended in FAILURE; a revoked one did not fail."""
         return self._look().state is TaskState.FAILURE
 
-    def get(self, timeout: float | timedelta | None = None) -> Any:
+    def get(
+        self, timeout: float | timedelta | None = None, *, on_progress: Callable[[Progress], object] | None = None
+    ) -> Any:
         """Wait until the task is done; return what it returned, raise what it raised.
 
         The wait goes on over restarts and broken connections until the timeout, and takes nothing away: it can be
@@ -74,6 +89,9 @@ class AsyncResult:
 
         Args:
             timeout: Seconds or a timedelta; None waits for ever, 0 looks once.
+            on_progress: Called in the waiting thread with what the task says of how far it has come: at once if it
+                has said something already, then at most about twice a second, never twice with the same. What it
+                raises ends the wait and is raised here.
 
         Raises:
             WaitTimeoutError: The task was not done in time. It goes on.
@@ -83,16 +101,18 @@ class AsyncResult:
             TaskNotFoundError: There is no such task.
             PayloadError: The task returned something other than JSON.
         """
-        return self._wait(timeout).unwrap(self._remote_errors)
+        return self._wait(timeout, on_progress).unwrap(self._remote_errors)
 
-    def wait(self, timeout: float | timedelta | None = None) -> TaskState:
+    def wait(
+        self, timeout: float | timedelta | None = None, *, on_progress: Callable[[Progress], object] | None = None
+    ) -> TaskState:
         """Wait as ``get`` does, but for the end alone: a failure is returned as a state, not raised.
 
         Raises:
             WaitTimeoutError: The task was not done in time.
             TaskNotFoundError: There is no such task.
         """
-        return self._wait(timeout).state
+        return self._wait(timeout, on_progress).state
 
     def revoke(self, *, force: bool = False, reason: str = "") -> TaskState:
         """Ask for the task not to run, or to stop; return its state after that.
@@ -112,11 +132,15 @@ class AsyncResult:
         response = self._calls.call(self._calls.stub.Revoke, request, task_id=self._id, status_in=status_in)
         return outcome_in(response).state
 
-    def _wait(self, timeout: float | timedelta | None) -> Outcome:
+    def _wait(self, timeout: float | timedelta | None, on_progress: Callable[[Progress], object] | None) -> Outcome:
         timeout_s = None if timeout is None else _spans.to_seconds(timeout)
         if self._final is None:
-            for finished in self._calls.follow([self._id], timeout_s):
-                self._remember(finished.known())
+            with closing(self._calls.follow([self._id], timeout_s, with_progress=on_progress is not None)) as stream:
+                for news in stream:
+                    if isinstance(news, Finished):
+                        self._remember(news.known())
+                    elif on_progress is not None:
+                        on_progress(news.progress)
         assert self._final is not None
         return self._final
 

@@ -15,7 +15,7 @@ from tailrace.client._settings import ClientSettings
 from tailrace.client._silence_watch import SilenceWatch
 from tailrace.client._status import CallStatus, status_of
 from tailrace.client._stream_channels import StreamChannels
-from tailrace.client._waiting import Finished, Wait, split_targets
+from tailrace.client._waiting import News, Wait, split_targets
 from tailrace.v1.task_service_pb2 import SubmitRequest, WaitForResponse
 from tailrace.v1.task_service_pb2_grpc import TaskServiceStub
 
@@ -87,14 +87,18 @@ class SyncCalls:
             errors |= chunk.errors
         return errors
 
-    def follow(self, task_ids: Sequence[str], timeout_s: float | None) -> Generator[Finished, None, None]:
+    def follow(
+        self, task_ids: Sequence[str], timeout_s: float | None, *, with_progress: bool = False
+    ) -> Generator[News, None, None]:
         """Yield each task as it is done or found unknown, for as long as it takes or the time allows.
+
+        With progress, also each that said how far it has come, as often as it did, but for what came too fast.
 
         Raises:
             WaitTimeoutError: The time is up.
             TailraceError: The server refused to be waited on.
         """
-        waits = [Wait(part, timeout_s=timeout_s) for part in split_targets(task_ids)]
+        waits = [Wait(part, timeout_s=timeout_s, with_progress=with_progress) for part in split_targets(task_ids)]
         stop = Stop()
         if len(waits) == 1:
             return self._follow(waits[0], stop)
@@ -122,32 +126,37 @@ class SyncCalls:
         except grpc.RpcError as error:
             return self._status_of(error)
 
-    def _follow(self, wait: Wait, stop: Stop) -> Generator[Finished, None, None]:
+    def _follow(self, wait: Wait, stop: Stop) -> Generator[News, None, None]:
         while not wait.is_over() and not stop.is_set():
             status = yield from self._follow_stream(wait, stop)
             if not wait.is_over() and not stop.is_set():
                 stop.pause(wait.pause_after(status))
 
-    def _follow_stream(self, wait: Wait, stop: Stop) -> Generator[Finished, None, CallStatus | None]:
+    def _follow_stream(self, wait: Wait, stop: Stop) -> Generator[News, None, CallStatus | None]:
         """Follow one stream until it, or the wait, is over; return why, None standing for OK."""
         plan = wait.next_stream()
         with self._streams.lend() as stub:
             call = self._open(stub.WaitFor, plan.request, plan.timeout_s, waits_for_ready=plan.waits_for_ready)
             stop.attach(call)
             try:
-                while not wait.is_over() and (response := self._read(call)) is not None:
-                    yield from wait.take(response)
-            except grpc.RpcError as error:
-                return self._status_of(error)
+                while not wait.is_over():
+                    answer = self._read(call)
+                    if not isinstance(answer, WaitForResponse):
+                        return answer
+                    yield from wait.take(answer)
             finally:
                 stop.detach(call)
                 call.cancel()
         return None
 
-    def _read(self, call: Any) -> WaitForResponse | None:
-        with self._silence_watch.reading(call):
-            response: WaitForResponse | None = next(call, None)
-            return response
+    def _read(self, call: Any) -> WaitForResponse | CallStatus | None:
+        """Return the next message, or how the stream ended, None standing for OK."""
+        try:
+            with self._silence_watch.reading(call):
+                response: WaitForResponse | None = next(call, None)
+                return response
+        except grpc.RpcError as error:
+            return self._status_of(error)
 
     def _open(self, method: Method[ResultT], request: Any, timeout_s: float, *, waits_for_ready: bool) -> ResultT:
         self._refuse_if_closed()

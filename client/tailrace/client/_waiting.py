@@ -16,6 +16,7 @@ import grpc
 from tailrace.client import _retry
 from tailrace.client._errors import TaskNotFoundError, WaitTimeoutError, error_from
 from tailrace.client._outcome import Outcome
+from tailrace.client._progress import Progress
 from tailrace.client._status import CallStatus
 from tailrace.v1.task_service_pb2 import (
     WAIT_CONDITION_ALL_DONE,
@@ -66,6 +67,18 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Advanced:
+    """A task that goes on, and said how far it has come."""
+
+    task_id: str
+    outcome: Outcome
+    progress: Progress
+
+
+News = Finished | Advanced
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StreamPlan:
     """The next WaitFor call."""
 
@@ -89,6 +102,7 @@ class Wait:
         task_ids: Iterable[str],
         *,
         timeout_s: float | None,
+        with_progress: bool = False,
         clock: Callable[[], float] = time.monotonic,
         dice: Callable[[], float] = random.random,
     ) -> None:
@@ -97,11 +111,14 @@ class Wait:
         Args:
             task_ids: What to wait for.
             timeout_s: None waits for ever; 0 or less looks once.
+            with_progress: Whether to hear of progress on the way to the end.
             clock: Seconds, monotonic.
             dice: From 0 to 1.
         """
         self._revisions = dict.fromkeys(task_ids, 0)
         self._timeout_s = math.inf if timeout_s is None else timeout_s
+        self._with_progress = with_progress
+        self._progress: dict[str, Progress] = {}
         self._clock = clock
         self._dice = dice
         self._deadline_s = clock() + self._timeout_s
@@ -130,8 +147,8 @@ class Wait:
         timeout_s = min(max(remaining_s, least_s) + _GRACE_S, _MAX_STREAM_S)
         return StreamPlan(request=self._request(remaining_s), timeout_s=timeout_s, waits_for_ready=self._failures > 0)
 
-    def take(self, response: WaitForResponse) -> list[Finished]:
-        """Learn from one message of the stream; return the tasks it finished."""
+    def take(self, response: WaitForResponse) -> list[News]:
+        """Learn from one message of the stream; return the tasks it finished, and how far others have come."""
         self._stream_spoke = True
         # Whether the time is up is for the server to say as well: its clock may be a little ahead of ours.
         self._has_run_out = response.end_reason == WAIT_END_REASON_TIMEOUT
@@ -143,7 +160,8 @@ class Wait:
         for task in response.tasks:
             if task.task_id in self._revisions:
                 self._revisions[task.task_id] = task.revision
-        return [each for each in finished if self._revisions.pop(each.task_id, None) is not None]
+        ends = [each for each in finished if self._revisions.pop(each.task_id, None) is not None]
+        return [*self._advances(response), *ends]
 
     def pause_after(self, status: CallStatus | None) -> float:
         """Judge the end of a stream that left something to wait for.
@@ -168,6 +186,18 @@ class Wait:
             pause_s = max(pause_s, (status.pushback_ms or 0) / 1000)
         return max(0.0, min(pause_s, self._remaining_s()))
 
+    def _advances(self, response: WaitForResponse) -> list[Advanced]:
+        """Return the tasks that go on and said something new; a stream opened again repeats what was said last."""
+        if not self._with_progress:
+            return []
+        advances = []
+        for outcome in map(Outcome, response.tasks):
+            task_id, progress = outcome.task_id, outcome.progress
+            if task_id in self._revisions and progress is not None and progress != self._progress.get(task_id):
+                self._progress[task_id] = progress
+                advances.append(Advanced(task_id=task_id, outcome=outcome, progress=progress))
+        return advances
+
     def _cause_of(self, status: CallStatus) -> CallStatus:
         """Say why a stream ended: one that waited for a connection in vain did for what the one before it did."""
         waited_in_vain = status.code is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -186,6 +216,7 @@ class Wait:
             targets=[WaitTarget(task_id=each, after_revision=seen) for each, seen in self._revisions.items()],
             condition=WAIT_CONDITION_ALL_DONE,
             done_only=True,
+            include_progress=self._with_progress,
         )
         if remaining_s < _MAX_STREAM_S:
             request.wait_timeout.FromMilliseconds(max(1, round(remaining_s * 1000)))

@@ -21,6 +21,7 @@ PUBLIC_NAMES = [
     "Options",
     "PageTokenInvalidError",
     "PayloadError",
+    "Progress",
     "ProtocolUnsupportedError",
     "QueueFullError",
     "RetryPolicy",

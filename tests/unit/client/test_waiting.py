@@ -8,7 +8,7 @@ import pytest
 
 from tailrace.client import InvalidRequestError, ServerUnavailableError, TaskNotFoundError, WaitTimeoutError
 from tailrace.client._status import CallStatus
-from tailrace.client._waiting import StreamPlan, Wait, split_targets
+from tailrace.client._waiting import Advanced, Finished, News, StreamPlan, Wait, split_targets
 from tailrace.v1 import task_pb2
 from tailrace.v1.task_pb2 import TaskResult
 from tailrace.v1.task_service_pb2 import (
@@ -30,12 +30,20 @@ class Clock:
         return self.now_s
 
 
-def a_wait(*task_ids: str, timeout_s: float | None = None, clock: Clock | None = None) -> Wait:
-    return Wait(task_ids or ["t1"], timeout_s=timeout_s, clock=clock or Clock(), dice=lambda: 1.0)
+def a_wait(
+    *task_ids: str, timeout_s: float | None = None, clock: Clock | None = None, with_progress: bool = False
+) -> Wait:
+    return Wait(
+        task_ids or ["t1"],
+        timeout_s=timeout_s,
+        with_progress=with_progress,
+        clock=clock or Clock(),
+        dice=lambda: 1.0,
+    )
 
 
-def started(task_id: str = "t1", revision: int = 2) -> TaskResult:
-    return TaskResult(task_id=task_id, state=task_pb2.TASK_STATE_STARTED, revision=revision)
+def started(task_id: str = "t1", revision: int = 2, progress: task_pb2.Progress | None = None) -> TaskResult:
+    return TaskResult(task_id=task_id, state=task_pb2.TASK_STATE_STARTED, revision=revision, progress=progress)
 
 
 def succeeded(task_id: str = "t1", revision: int = 3) -> TaskResult:
@@ -60,8 +68,9 @@ def test_a_task_that_is_done_is_finished_once() -> None:
     first = wait.take(WaitForResponse(tasks=[succeeded("t1"), started("t2")]))
     again = wait.take(WaitForResponse(tasks=[succeeded("t1")]))
 
-    assert [each.task_id for each in first] == ["t1"]
-    assert first[0].known().state == "SUCCESS"
+    (finished,) = first
+    assert isinstance(finished, Finished)
+    assert (finished.task_id, finished.known().state) == ("t1", "SUCCESS")
     assert again == []
     assert not wait.is_over()
 
@@ -73,6 +82,7 @@ def test_an_unknown_task_is_finished_and_raises_when_asked_for() -> None:
     (finished,) = wait.take(WaitForResponse(not_found_task_ids=["t1"]))
 
     assert wait.is_over()
+    assert isinstance(finished, Finished)
     with pytest.raises(TaskNotFoundError, match="no task t1") as caught:
         finished.known()
     assert caught.value.task_id == "t1"
@@ -93,6 +103,36 @@ def test_tasks_nobody_asked_about_are_passed_over() -> None:
 
     assert wait.take(WaitForResponse(tasks=[succeeded("stranger"), started("stranger")])) == []
     assert revisions(wait.next_stream()) == {"t1": 0}
+
+
+def currents(news: list[News]) -> list[tuple[str, int]]:
+    return [(each.task_id, each.progress.current) for each in news if isinstance(each, Advanced)]
+
+
+def test_progress_is_asked_for_and_told_only_where_it_is_wanted() -> None:
+    plain, eager = a_wait(), a_wait(with_progress=True)
+    said = WaitForResponse(tasks=[started(progress=task_pb2.Progress(current=3))])
+
+    assert not plain.next_stream().request.include_progress
+    assert eager.next_stream().request.include_progress
+    assert plain.take(said) == []
+    assert currents(eager.take(said)) == [("t1", 3)]
+
+
+def test_progress_that_a_new_stream_repeats_is_told_once() -> None:
+    wait = a_wait("t1", "t2", with_progress=True)
+    three, four = (task_pb2.Progress(current=current) for current in (3, 4))
+    wait.next_stream()
+    first = wait.take(WaitForResponse(tasks=[started("t1", progress=three), started("t2")], snapshot_complete=True))
+    wait.pause_after(UNAVAILABLE)
+    wait.next_stream()
+    again = wait.take(WaitForResponse(tasks=[started("t1", progress=three), started("t2", progress=three)]))
+    later = wait.take(WaitForResponse(tasks=[started("t1", progress=four), succeeded("t2")]))
+
+    assert currents(first) == [("t1", 3)]
+    assert currents(again) == [("t2", 3)]
+    assert currents(later) == [("t1", 4)]
+    assert [each.task_id for each in later if isinstance(each, Finished)] == ["t2"]
 
 
 def test_the_time_left_is_told_to_the_server_and_to_grpc() -> None:
