@@ -9,8 +9,10 @@ def test_public_names_are_these() -> None:
         "RetryLater",
         "RetryPolicy",
         "Task",
+        "TaskIdFilter",
         "Worker",
         "current_task",
+        "log_task_ids",
     ]
     assert sorted(tailrace.worker.__all__) == tailrace.worker.__all__
 
