@@ -56,6 +56,27 @@ def test_submit_writes_the_id_under_which_the_result_is_found(address: str, work
     assert (looked_up.returncode, looked_up.stdout) == (0, "state: SUCCESS\nresult: 30\n")
 
 
+def test_submit_says_when_a_task_is_to_run_and_what_it_is_found_by(address: str) -> None:
+    spans = ("--start-within", "2h", "--execution-timeout", "90s", "--total-timeout", "1d")
+    labels = ("--label", "team=blue", "--label", "stage=a=b")
+    submitted = tailrace(address, "submit", "later", "--at", "2038-01-01T10:00:00+01:00", *spans, *labels)
+
+    task = json.loads(tailrace(address, "show", submitted.stdout.strip(), "--json").stdout)
+
+    assert (task["schedule_time"], task["pending_reason"]) == ("2038-01-01T09:00:00.000Z", "DELAYED")
+    assert (task["start_within_s"], task["execution_timeout_s"], task["total_timeout_s"]) == (7200.0, 90.0, 86400.0)
+    assert task["labels"] == {"team": "blue", "stage": "a=b"}
+
+
+def test_times_that_contradict_each_other_are_a_mistake_of_the_command_line(address: str) -> None:
+    twice = tailrace(address, "submit", "later", "--at", "2038-01-01", "--delay", "5m")
+    too_short = tailrace(address, "submit", "later", "--delay", "5m", "--total-timeout", "90s")
+
+    assert (twice.returncode, too_short.returncode) == (2, 2)
+    assert "--delay and --at exclude each other" in twice.stderr
+    assert "total_timeout" in too_short.stderr
+
+
 def test_submit_that_waits_writes_the_value_alone_to_stdout(address: str, worker: HandWorker) -> None:
     with ThreadPoolExecutor(1) as threads:
         command = threads.submit(tailrace, address, "submit", "add", "10", "20", "--wait")

@@ -1,6 +1,8 @@
 """What operators ask of a server: tasks, queues and workers, by the same rules as the client's own calls."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -18,6 +20,9 @@ from tailrace.v1.task_pb2 import TASK_VIEW_FULL, Task, TaskResult
 
 MAX_PAGE_SIZE = 1000
 
+PURGE_TIMEOUT = timedelta(seconds=30)
+"""A server may be at work on one call of a purge for more than five seconds."""
+
 
 class _Page(Protocol):
     @property
@@ -34,6 +39,7 @@ class Operator:
         show_warnings()
         settings = resolve_settings(address, CALL_TIMEOUT)
         self._calls = SyncCalls(settings)
+        self._patient_calls = SyncCalls(replace(settings, call_timeout_s=PURGE_TIMEOUT.total_seconds()))
         self._channel = grpc.insecure_channel(settings.address, options=call_channel_options())
         self._admin = AdminServiceStub(self._channel)
 
@@ -44,6 +50,7 @@ class Operator:
         self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._channel.close()
+        self._patient_calls.close()
         self._calls.close()
 
     def list_tasks(self, filter_text: str, page_size: int) -> Iterator[Task]:
@@ -97,9 +104,14 @@ class Operator:
         """Let deliveries from a queue go on, and return it."""
         return self._calls.call(self._admin.ResumeQueue, admin_pb.ResumeQueueRequest(queue=queue)).queue
 
-    def purge_queue(self, queue: str, *, force: bool) -> admin_pb.PurgeQueueResponse:
-        """Revoke as many of a queue's waiting tasks as one call does; without force, only count them."""
-        return self._calls.call(self._admin.PurgeQueue, admin_pb.PurgeQueueRequest(queue=queue, force=force))
+    def count_waiting(self, queue: str) -> int:
+        """Return how many tasks a purge of a queue would revoke."""
+        return self._calls.call(self._admin.PurgeQueue, admin_pb.PurgeQueueRequest(queue=queue)).purge_count
+
+    def purge_queue(self, queue: str) -> admin_pb.PurgeQueueResponse:
+        """Revoke as many of a queue's waiting tasks as one call does."""
+        request = admin_pb.PurgeQueueRequest(queue=queue, force=True)
+        return self._patient_calls.call(self._admin.PurgeQueue, request)
 
     def list_workers(self) -> Iterator[admin_pb.Worker]:
         """Yield every connected worker, by worker_id."""

@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Never
 
 import click
@@ -47,6 +47,18 @@ def read_span(text: str) -> timedelta:
         return float(match[1]) * _UNITS[match[2]]
     except OverflowError as error:
         raise click.BadParameter(f"{text!r} is too long a time") from error
+
+
+def read_moment(text: str) -> datetime:
+    """Read a point in time as ISO 8601 writes it; one without a zone is local time.
+
+    Raises:
+        click.BadParameter: It is none.
+    """
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError) as error:
+        raise click.BadParameter(f"{text!r} is no time; write it like 2030-01-31T09:00:00Z") from error
 
 
 def read_json(text: str) -> Any:

@@ -72,8 +72,10 @@ def purge(queue: str, *, yes: bool, as_json: bool, address: str | None) -> int:
     Tasks that are submitted meanwhile are revoked too: pause what submits them first.
     """
     with Operator(address) as operator:
+        # Asked even if the answer does not matter: it takes little time to find out that no server is there.
+        count = operator.count_waiting(queue)
         if not yes:
-            _confirm(operator.purge_queue(queue, force=False).purge_count, queue)
+            _confirm(count, queue)
         revoked = _purge(operator, queue)
     click.echo(json.dumps({"queue": queue, "purge_count": revoked}) if as_json else f"{queue}: {revoked} tasks revoked")
     return ExitCode.OK
@@ -89,7 +91,7 @@ def _purge(operator: Operator, queue: str) -> int:
     """Purge until nothing is left, and return how many tasks were revoked."""
     revoked = 0
     while True:
-        answer = operator.purge_queue(queue, force=True)
+        answer = operator.purge_queue(queue)
         revoked += answer.purge_count
         if answer.remaining_count == 0:
             return revoked

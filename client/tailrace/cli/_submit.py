@@ -2,7 +2,7 @@
 
 import json
 from datetime import timedelta
-from typing import Any
+from typing import Any, Unpack
 
 import click
 
@@ -12,12 +12,14 @@ from tailrace.cli._options import (
     connect,
     json_option,
     read_json,
+    read_label,
     read_member,
+    read_moment,
     read_span,
     timeout_option,
 )
 from tailrace.cli._report import echo_end, exit_code_of, json_line
-from tailrace.client import AsyncResult, TaskState
+from tailrace.client import AsyncResult, Options, TaskState
 
 
 # ignore_unknown_options: -1 is an argument.
@@ -34,7 +36,33 @@ from tailrace.client import AsyncResult, TaskState
 )
 @click.option("--queue", metavar="NAME", help="Default: default.")
 @click.option("--priority", metavar="N", type=click.IntRange(0, 9), help="0, the default, to 9; larger runs sooner.")
-@click.option("--delay", metavar="SPAN", type=read_span, help="Start no sooner than this: 10s, 1.5m, 2h.")
+@click.option("--delay", metavar="SPAN", type=read_span, help="Start no sooner than this from now: 90s, 1.5m, 2h.")
+@click.option(
+    "--at",
+    "schedule_time",
+    metavar="TIME",
+    type=read_moment,
+    help="Start no sooner than then: 2030-01-31T09:00:00Z; local time where no zone is said.",
+)
+@click.option(
+    "--start-within",
+    metavar="SPAN",
+    type=read_span,
+    help="Revoke the task unless it has started so long from now, or from its start time.",
+)
+@click.option("--execution-timeout", metavar="SPAN", type=read_span, help="How long one attempt may run.")
+@click.option(
+    "--total-timeout", metavar="SPAN", type=read_span, help="How long from now it must be done, retries and all."
+)
+@click.option(
+    "--label",
+    "labels",
+    metavar="KEY=VALUE",
+    multiple=True,
+    type=read_label,
+    callback=lambda _context, _option, pairs: dict(pairs),
+    help="What the task can be found by; may be given again.",
+)
 @click.option("--task-id", metavar="ID", help="Default: a new one. The same task under the same id is submitted once.")
 @click.option("--wait", "is_waited_for", is_flag=True, help="Wait for the task, and write what it returned.")
 @timeout_option
@@ -45,22 +73,20 @@ def submit(
     task_type: str,
     args: tuple[Any, ...],
     kwargs: tuple[tuple[str, Any], ...],
-    queue: str | None,
-    priority: int | None,
-    delay: timedelta | None,
-    task_id: str | None,
     is_waited_for: bool,
     timeout: timedelta | None,
     as_json: bool,
     address: str | None,
+    **options: Unpack[Options],
 ) -> int:
     """Submit a task of TASK_TYPE and write its id.
 
     Each ARG is a JSON value: 10, true, '"text"', '[1, 2]', '{"x": 1}'.
     """
+    if options.get("delay") is not None and options.get("schedule_time") is not None:
+        raise click.UsageError("--delay and --at exclude each other")
     with connect(address) as client:
-        options = client.options(queue=queue, priority=priority, delay=delay, task_id=task_id)
-        result = options.submit(task_type, *args, **dict(kwargs))
+        result = client.options(**options).submit(task_type, *args, **dict(kwargs))
         if not is_waited_for:
             click.echo(json.dumps({"task_id": result.id}) if as_json else result.id)
             return ExitCode.OK

@@ -1,9 +1,13 @@
 """The command line before it talks to any server."""
 
 import json
+import os
 import subprocess
 import sys
-from datetime import timedelta
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,7 +17,7 @@ from click.testing import CliRunner
 from tailrace.cli import __main__, _app
 from tailrace.cli._complaint import complain_of
 from tailrace.cli._exit_code import EPILOG, ExitCode
-from tailrace.cli._options import read_json, read_member, read_span
+from tailrace.cli._options import read_json, read_label, read_member, read_moment, read_span
 from tailrace.client import (
     CallRefusedError,
     InternalServerError,
@@ -85,6 +89,37 @@ def test_a_span_of_time_has_a_number_and_a_unit(text: str, span: timedelta) -> N
 def test_anything_else_is_no_span_of_time(text: str) -> None:
     with pytest.raises(click.BadParameter):
         read_span(text)
+
+
+@pytest.mark.parametrize("text", ["2030-01-31T09:00:00Z", "2030-01-31 10:00+01:00", "20300131T090000Z"])
+def test_a_time_is_written_as_iso_8601_has_it(text: str) -> None:
+    assert read_moment(text) == datetime(2030, 1, 31, 9, tzinfo=UTC)
+
+
+@pytest.fixture
+def half_an_hour_off(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A zone of its own, so that no machine's own zone is mistaken for it."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "IST-5:30")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("half_an_hour_off")
+def test_a_time_without_a_zone_is_local() -> None:
+    assert read_moment("2030-01-31T09:00") == datetime(2030, 1, 31, 3, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["tomorrow", "9:00", "2030-13-01", "", "0001-01-01T00:00:00+14:00"])
+def test_anything_else_is_no_time(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="write it like 2030-01-31T09:00:00Z"):
+        read_moment(text)
+
+
+def test_a_label_is_a_key_and_any_text() -> None:
+    assert read_label("team=a=b") == ("team", "a=b")
+    assert read_label("team=") == ("team", "")
 
 
 @pytest.mark.parametrize(
@@ -261,3 +296,36 @@ def test_server_and_worker_explain_their_own_options(command: str) -> None:
 
     assert ended.returncode == 0
     assert {"server": "--store", "worker": "MODULE:NAME"}[command] in ended.stdout
+
+
+def complete(shell: str, *words: str) -> str:
+    """Ask for what completes the last word, as the functions that ``tailrace completion`` writes do."""
+    environ = {**os.environ, "_TAILRACE_COMPLETE": f"{shell}_complete"}
+    environ |= {"COMP_WORDS": " ".join(["tailrace", *words]), "COMP_CWORD": words[-1] if shell == "fish" else "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "tailrace.cli"], capture_output=True, text=True, timeout=60, check=True, env=environ
+    ).stdout
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_completion_is_asked_for_under_the_name_that_the_command_looks_for(shell: str, capsys: Capture) -> None:
+    assert __main__.main(["completion", shell]) == ExitCode.OK
+
+    assert f"_TAILRACE_COMPLETE={shell}_complete" in capsys.readouterr().out
+    assert "queues" in complete(shell, "queu")
+
+
+def test_bash_completes_commands() -> None:
+    script = """
+eval "$(tailrace completion bash)"
+COMP_WORDS=(tailrace queues pu) COMP_CWORD=2
+_tailrace_completion tailrace
+echo "${COMPREPLY[@]}"
+"""
+    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+    ended = subprocess.run(
+        ["bash", "-euc", script], capture_output=True, text=True, timeout=60, check=False, env=environ
+    )
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "purge\n", "")
