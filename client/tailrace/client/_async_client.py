@@ -107,6 +107,10 @@ class AsyncClient:
         """Return a handle to a task submitted earlier, or elsewhere. Nothing is asked yet."""
         return AsyncioResult(task_id, self._calls, self._remote_errors)
 
+    async def resubmit(self, task_id: str, *, new_task_id: str | None = None) -> AsyncioResult:
+        """Run a failed or revoked task again, as a new one; see ``AsyncioResult.resubmit``."""
+        return await self.result(task_id).resubmit(new_task_id=new_task_id)
+
     async def as_completed(
         self, results: Iterable[AsyncioResult], timeout: float | timedelta | None = None
     ) -> AsyncGenerator[AsyncioResult, None]:

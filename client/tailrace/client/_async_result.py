@@ -8,9 +8,11 @@ from typing import Any
 
 from tailrace.client import _spans
 from tailrace.client._async_calls import AsyncCalls
+from tailrace.client._errors import ServerUnavailableError
 from tailrace.client._outcome import Outcome, TaskState
 from tailrace.client._progress import Progress
 from tailrace.client._remote_errors import RemoteErrors
+from tailrace.client._resubmission import RESUBMIT_REPEAT_FOR_S, forget_request, resubmit_request
 from tailrace.client._revocation import outcome_in, revoke_request, status_in
 from tailrace.client._waiting import Advanced, Finished
 from tailrace.v1.task_service_pb2 import GetResultRequest
@@ -19,8 +21,8 @@ from tailrace.v1.task_service_pb2 import GetResultRequest
 class AsyncioResult:
     """A handle to one task. Made by AsyncClient's ``submit``, ``map`` and ``result``, at no cost.
 
-    Only ``get``, ``wait``, ``refresh`` and ``revoke`` ask the server. Everything else tells what they, or the submit,
-    learned last. Of an id that nobody submitted, or whose record expired, those four raise TaskNotFoundError.
+    Only what is awaited asks the server; everything else tells what that, or the submit, learned last. Of an id that
+    nobody submitted, or whose record expired, all that is awaited but ``forget`` raises TaskNotFoundError.
     """
 
     def __init__(self, task_id: str, calls: AsyncCalls, remote_errors: RemoteErrors) -> None:
@@ -148,6 +150,47 @@ class AsyncioResult:
         if self._final is None:
             self._last = outcome_in(response)
         return outcome_in(response).state
+
+    async def forget(self) -> None:
+        """Delete the task's record, with its result, before it expires. Forgetting twice, or too late, is harmless.
+
+        From then on nobody finds the task, by this handle or any other, and its id is free.
+
+        Raises:
+            TaskNotTerminalError: The task is not done. Revoke it first, or wait for it.
+        """
+        await self._calls.call(self._calls.stub.DeleteTask, forget_request(self._id), task_id=self._id)
+        self._last = self._final = None
+
+    async def resubmit(self, *, new_task_id: str | None = None) -> "AsyncioResult":
+        """Run a failed or revoked task again, as a new task with the same arguments and options.
+
+        The new task has this one as its parent. Spans such as ``delay`` and ``total_timeout`` count anew; points in
+        time are left out. This task stays as it is. Cancelled, it leaves open whether the new one was accepted: bring a
+        new_task_id if that matters.
+
+        Args:
+            new_task_id: The new task's id, by default made by the client. Under the same id again, the task that was
+                made first is returned.
+
+        Raises:
+            TaskNotResubmittableError: The task is neither in FAILURE nor in REVOKED.
+            TaskNotFoundError: There is no such task, or its record expired.
+            TaskIdConflictError: The new_task_id is taken by a different task.
+            ServerUnavailableError: No answer came in time. The error's ``task_id`` is the new task's, which may have
+                been accepted.
+        """
+        request = resubmit_request(self._id, new_task_id)
+        try:
+            response = await self._calls.call(
+                self._calls.stub.ResubmitTask, request, repeat_for_s=RESUBMIT_REPEAT_FOR_S, task_id=self._id
+            )
+        except ServerUnavailableError as error:
+            error.task_id = request.new_task_id
+            raise
+        again = AsyncioResult(request.new_task_id, self._calls, self._remote_errors)
+        again._note_submitted(Outcome(response.task))
+        return again
 
     async def _wait(
         self, timeout: float | timedelta | None, on_progress: Callable[[Progress], object] | None

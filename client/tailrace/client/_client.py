@@ -105,6 +105,10 @@ class Client:
         """Return a handle to a task submitted earlier, or elsewhere. Nothing is asked yet."""
         return AsyncResult(task_id, self._calls, self._remote_errors)
 
+    def resubmit(self, task_id: str, *, new_task_id: str | None = None) -> AsyncResult:
+        """Run a failed or revoked task again, as a new one; see ``AsyncResult.resubmit``."""
+        return self.result(task_id).resubmit(new_task_id=new_task_id)
+
     def as_completed(
         self, results: Iterable[AsyncResult], timeout: float | timedelta | None = None
     ) -> Iterator[AsyncResult]:

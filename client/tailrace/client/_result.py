@@ -6,9 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 from tailrace.client import _spans
+from tailrace.client._errors import ServerUnavailableError
 from tailrace.client._outcome import Outcome, TaskState
 from tailrace.client._progress import Progress
 from tailrace.client._remote_errors import RemoteErrors
+from tailrace.client._resubmission import RESUBMIT_REPEAT_FOR_S, forget_request, resubmit_request
 from tailrace.client._revocation import outcome_in, revoke_request, status_in
 from tailrace.client._sync_calls import SyncCalls
 from tailrace.client._waiting import Finished
@@ -19,7 +21,7 @@ class AsyncResult:
     """A handle to one task. Made by ``client.submit``, ``client.map`` and ``client.result``, at no cost.
 
     Whatever is not final is asked of the server each time; what is final is asked once and kept. Of an id that nobody
-    submitted, or whose record expired, everything but ``id`` raises TaskNotFoundError.
+    submitted, or whose record expired, everything but ``id`` and ``forget`` raises TaskNotFoundError.
 
     Safe to use from any thread.
     """
@@ -131,6 +133,44 @@ class AsyncResult:
         request = revoke_request(self._id, force=force, reason=reason)
         response = self._calls.call(self._calls.stub.Revoke, request, task_id=self._id, status_in=status_in)
         return outcome_in(response).state
+
+    def forget(self) -> None:
+        """Delete the task's record, with its result, before it expires. Forgetting twice, or too late, is harmless.
+
+        From then on nobody finds the task, by this handle or any other, and its id is free.
+
+        Raises:
+            TaskNotTerminalError: The task is not done. Revoke it first, or wait for it.
+        """
+        self._calls.call(self._calls.stub.DeleteTask, forget_request(self._id), task_id=self._id)
+        self._final = None
+
+    def resubmit(self, *, new_task_id: str | None = None) -> "AsyncResult":
+        """Run a failed or revoked task again, as a new task with the same arguments and options.
+
+        The new task has this one as its parent. Spans such as ``delay`` and ``total_timeout`` count anew; points in
+        time are left out. This task stays as it is.
+
+        Args:
+            new_task_id: The new task's id, by default made by the client. Under the same id again, the task that was
+                made first is returned.
+
+        Raises:
+            TaskNotResubmittableError: The task is neither in FAILURE nor in REVOKED.
+            TaskNotFoundError: There is no such task, or its record expired.
+            TaskIdConflictError: The new_task_id is taken by a different task.
+            ServerUnavailableError: No answer came in time. The error's ``task_id`` is the new task's, which may have
+                been accepted.
+        """
+        request = resubmit_request(self._id, new_task_id)
+        try:
+            self._calls.call(
+                self._calls.stub.ResubmitTask, request, repeat_for_s=RESUBMIT_REPEAT_FOR_S, task_id=self._id
+            )
+        except ServerUnavailableError as error:
+            error.task_id = request.new_task_id
+            raise
+        return AsyncResult(request.new_task_id, self._calls, self._remote_errors)
 
     def _wait(self, timeout: float | timedelta | None, on_progress: Callable[[Progress], object] | None) -> Outcome:
         timeout_s = None if timeout is None else _spans.to_seconds(timeout)

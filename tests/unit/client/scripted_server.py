@@ -13,8 +13,12 @@ from tailrace.v1.task_pb2 import TaskResult
 from tailrace.v1.task_service_pb2 import (
     BatchSubmitRequest,
     BatchSubmitResponse,
+    DeleteTaskRequest,
+    DeleteTaskResponse,
     GetResultRequest,
     GetResultResponse,
+    ResubmitTaskRequest,
+    ResubmitTaskResponse,
     SubmitItem,
     SubmitRequest,
     SubmitResponse,
@@ -93,6 +97,8 @@ class ScriptedServer(TaskServiceServicer):
         self.address = ""
         self.submits: list[SubmitRequest] = []
         self.batches: list[BatchSubmitRequest] = []
+        self.resubmits: list[ResubmitTaskRequest] = []
+        self.deletes: list[DeleteTaskRequest] = []
         self.waits: list[WaitForRequest] = []
         self.call_scripts: list[CallScript] = []
         self.stream_scripts: list[StreamScript] = []
@@ -131,6 +137,16 @@ class ScriptedServer(TaskServiceServicer):
 
     def GetServerInfo(self, request: Any, context: Any) -> Any:  # noqa: N802
         raise NotImplementedError
+
+    def ResubmitTask(self, request: ResubmitTaskRequest, context: Context) -> ResubmitTaskResponse:  # noqa: N802
+        self.resubmits.append(request)
+        self._play(request, context)
+        return ResubmitTaskResponse(task=pending(request.new_task_id), created=True)
+
+    def DeleteTask(self, request: DeleteTaskRequest, context: Context) -> DeleteTaskResponse:  # noqa: N802
+        self.deletes.append(request)
+        self._play(request, context)
+        return DeleteTaskResponse()
 
     def Revoke(self, request: Any, context: Any) -> Any:  # noqa: N802
         return self._play(request, context)

@@ -8,7 +8,13 @@ from contextlib import aclosing
 import grpc
 import pytest
 
-from tailrace.client import AsyncClient, ClientClosedError, ServerUnavailableError, WaitTimeoutError
+from tailrace.client import (
+    AsyncClient,
+    ClientClosedError,
+    ServerUnavailableError,
+    StoreUnavailableError,
+    WaitTimeoutError,
+)
 from tailrace.client._async_calls import AsyncCalls
 from tailrace.client._settings import ClientSettings
 from tailrace.v1.task_service_pb2 import WAIT_END_REASON_RECONNECT, WaitForResponse
@@ -66,6 +72,20 @@ async def test_without_a_server_a_call_fails_when_its_time_is_up_and_names_its_t
             await client.options(task_id="t1").submit("add", 1, 2)
 
     assert caught.value.task_id == "t1"
+
+
+async def test_a_resubmit_is_repeated_under_one_new_id_which_its_error_names(
+    server: ScriptedServer, client: AsyncClient
+) -> None:
+    server.call_scripts = [fail(UNAVAILABLE)]
+    again = await client.resubmit("t1")
+    server.call_scripts = [fail(UNAVAILABLE, tailrace_reason="STORE_UNAVAILABLE", grpc_retry_pushback_ms="-1")]
+    with pytest.raises(StoreUnavailableError) as caught:
+        await client.resubmit("t1")
+
+    first, second, last = (request.new_task_id for request in server.resubmits)
+    assert (first, second) == (again.id, again.id)
+    assert caught.value.task_id == last != again.id
 
 
 async def test_a_wait_goes_on_over_streams_that_break(server: ScriptedServer, client: AsyncClient) -> None:

@@ -91,6 +91,29 @@ def test_without_a_server_a_call_fails_when_its_time_is_up_and_names_its_task() 
     assert caught.value.task_id == "t1"
 
 
+def test_a_resubmit_is_repeated_under_one_new_id_which_its_error_names(server: ScriptedServer, client: Client) -> None:
+    server.call_scripts = [fail(UNAVAILABLE)]
+    again = client.resubmit("t1")
+    server.call_scripts = [fail(UNAVAILABLE, tailrace_reason="STORE_UNAVAILABLE", grpc_retry_pushback_ms="-1")]
+    with pytest.raises(StoreUnavailableError) as caught:
+        client.resubmit("t1")
+
+    assert [request.task_id for request in server.resubmits] == ["t1"] * 3
+    first, second, last = (request.new_task_id for request in server.resubmits)
+    assert (first, second) == (again.id, again.id)
+    assert caught.value.task_id == last != again.id
+
+
+def test_a_task_whose_deletion_was_not_heard_of_is_forgotten_all_the_same(
+    server: ScriptedServer, client: Client
+) -> None:
+    server.call_scripts = [fail(UNAVAILABLE)]
+
+    client.result("t1").forget()
+
+    assert [(request.task_id, request.allow_missing) for request in server.deletes] == [("t1", True)] * 2
+
+
 def test_a_wait_goes_on_over_streams_that_break(server: ScriptedServer, client: Client) -> None:
     server.stream_scripts = [
         fail_stream(UNAVAILABLE, SNAPSHOT),
