@@ -45,7 +45,7 @@ def pause(queue: str, *, as_json: bool, address: str | None) -> int:
     """Deliver nothing more from a queue. What runs goes on, and time limits hold."""
     with Operator(address) as operator:
         paused = operator.pause_queue(queue)
-    click.echo(json.dumps(_fields(paused)) if as_json else f"{queue} paused")
+    click.echo(json.dumps(queue_fields(paused)) if as_json else f"{queue} paused")
     return ExitCode.OK
 
 
@@ -57,7 +57,7 @@ def resume(queue: str, *, as_json: bool, address: str | None) -> int:
     """Deliver from a queue again."""
     with Operator(address) as operator:
         resumed = operator.resume_queue(queue)
-    click.echo(json.dumps(_fields(resumed)) if as_json else f"{queue} resumed")
+    click.echo(json.dumps(queue_fields(resumed)) if as_json else f"{queue} resumed")
     return ExitCode.OK
 
 
@@ -101,7 +101,7 @@ def _purge(operator: Operator, queue: str) -> int:
 def _echo(found: Iterator[Queue], *, as_json: bool) -> None:
     if as_json:
         for queue in found:
-            click.echo(json.dumps(_fields(queue)))
+            click.echo(json.dumps(queue_fields(queue)))
         return
     rows = [_row(queue) for queue in found]
     if rows:
@@ -122,7 +122,8 @@ def _row(queue: Queue) -> list[Cell]:
     ]
 
 
-def _fields(queue: Queue) -> dict[str, Any]:
+def queue_fields(queue: Queue) -> dict[str, Any]:
+    """Return a queue as an object of JSON; null stands for what does not apply."""
     return {
         "queue": queue.queue,
         "paused": queue.paused,

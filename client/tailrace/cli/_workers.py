@@ -42,14 +42,14 @@ def drain(worker_id: str, *, as_json: bool, address: str | None) -> int:
     """Assign nothing more to a worker until its process ends. What it has it finishes."""
     with Operator(address) as operator:
         draining = operator.drain_worker(worker_id)
-    click.echo(json.dumps(_fields(draining)) if as_json else f"{worker_id} draining")
+    click.echo(json.dumps(worker_fields(draining)) if as_json else f"{worker_id} draining")
     return ExitCode.OK
 
 
 def _echo(found: Iterator[Worker], *, as_json: bool) -> None:
     if as_json:
         for worker in found:
-            click.echo(json.dumps(_fields(worker)))
+            click.echo(json.dumps(worker_fields(worker)))
         return
     now = datetime.now(UTC)
     rows = [_row(worker, now) for worker in found]
@@ -71,7 +71,8 @@ def _row(worker: Worker, now: datetime) -> list[Cell]:
     ]
 
 
-def _fields(worker: Worker) -> dict[str, Any]:
+def worker_fields(worker: Worker) -> dict[str, Any]:
+    """Return a worker as an object of JSON."""
     return {
         "worker_id": worker.worker_id,
         "session_id": worker.session_id,
