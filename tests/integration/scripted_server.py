@@ -147,6 +147,10 @@ class ScriptedServer:
         """Return the stream that the worker opens next."""
         return self._streams.get(timeout=PATIENCE_S)
 
+    def is_unvisited(self) -> bool:
+        """Tell whether no worker has opened a stream yet."""
+        return not self._served
+
     def greeted_stream(self, **welcome: object) -> ServedStream:
         """Return the next stream, past hello and welcome."""
         stream = self.next_stream()

@@ -60,7 +60,9 @@ class Connection:
         self._thread.start()
 
     def close(self) -> None:
-        """End every stream. The conversation must be closed."""
+        """End every stream; before start(): no effect. The conversation must be closed."""
+        if self._thread.ident is None:
+            return
         self._thread.join(_JOIN_S)
         for stream in self._streams:
             stream.cancel()

@@ -5,7 +5,7 @@ import contextvars
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from tailrace.v1 import worker_service_pb2 as wire
@@ -50,6 +50,10 @@ class AsyncioExecutor:
         """Cancel the execution's asyncio task."""
         return self._on_loop(lambda: self._cancel(execution))
 
+    def settle(self, awaitable: Awaitable[object]) -> BaseException | None:
+        """Await something beside the executions, and block until it ends. Returns what it raised."""
+        return asyncio.run_coroutine_threadsafe(_settled(awaitable), self._loop).result()
+
     def close(self) -> None:
         """Cancel what runs and end the loop, unless a coroutine blocks it: then it is left behind."""
         self._on_loop(self._loop.stop)
@@ -85,6 +89,14 @@ class AsyncioExecutor:
     def _end(self, execution: Execution, task: asyncio.Task[wire.AttemptResult]) -> None:
         del self._tasks[execution]
         execution.done(None if task.cancelled() else task.result())
+
+
+async def _settled(awaitable: Awaitable[object]) -> BaseException | None:
+    try:
+        await awaitable
+    except BaseException as error:  # noqa: BLE001 (SystemExit would end the event loop)
+        return error
+    return None
 
 
 class ThreadExecutor:

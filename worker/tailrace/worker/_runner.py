@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from tailrace.v1 import worker_service_pb2 as wire
@@ -75,6 +75,12 @@ class Runner:
         """Stop what can be stopped of these. Returns what was, or soon will be."""
         executions = [(key, self._execution(key)) for key in keys]
         return [key for key, execution in executions if execution and self._interrupt(execution)]
+
+    def settle(self, awaitable: Awaitable[object]) -> BaseException | None:
+        """Await something on the event loop of the tasks, and block until it ends. Returns what it raised."""
+        executor = self._executor("asyncio")
+        assert isinstance(executor, AsyncioExecutor)
+        return executor.settle(awaitable)
 
     def close(self) -> None:
         """Let go of the executors. Again: no effect."""

@@ -3,16 +3,16 @@
 import logging
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import grpc
 
-from tailrace.client import TailraceError
 from tailrace.client._channel import stream_channel_options
 from tailrace.client._retry import CALL_BACKOFF
 from tailrace.v1.worker_service_pb2_grpc import WorkerServiceStub
 from tailrace.worker._connection import Connection
 from tailrace.worker._conversation import Conversation
+from tailrace.worker._hooks import Hook, HookRun
 from tailrace.worker._leases import LeaseKey
 from tailrace.worker._runner import Runner
 from tailrace.worker._session import WorkerSession
@@ -25,6 +25,7 @@ from tailrace.worker._time_limits import HARD_LIMIT_S
 _UNWIND_S = 2.0
 _FAREWELL_S = 5.0
 _HURRIED_S = 1.0
+_STOP_HOOKS_S = 10.0
 
 logger = logging.getLogger("tailrace.worker")
 
@@ -37,6 +38,8 @@ class Runtime:
         settings: WorkerSettings,
         registry: TaskRegistry,
         *,
+        on_start: Sequence[Hook] = (),
+        on_stop: Sequence[Hook] = (),
         on_end: Callable[[], None] = lambda: None,
         times: StreamTimes | None = None,
         hard_limit_s: float = HARD_LIMIT_S,
@@ -53,6 +56,9 @@ class Runtime:
         self._channel = grpc.insecure_channel(settings.resolved_address(), options=stream_channel_options())
         stub = WorkerServiceStub(self._channel)
         self._connection = Connection(stub, self._conversation, self._runner, times=times)
+        self._start_hooks = HookRun("on_start", on_start, self._runner.settle, stops_at_error=True)
+        self._stop_hooks = HookRun("on_stop", on_stop, self._runner.settle, stops_at_error=False)
+        self._begun = threading.Event()
         self._on_end = on_end
         self._stopping = False
         self._hurried = False
@@ -67,9 +73,14 @@ class Runtime:
         )
 
     @property
-    def refusal(self) -> TailraceError | None:
-        """Why the server wants nothing of this worker; None when it said no such thing."""
-        return self._connection.refusal
+    def failure(self) -> BaseException | None:
+        """Why the run ended by itself: what an on_start hook raised, or the server's refusal. None: it did not."""
+        return self._start_hooks.error or self._connection.refusal
+
+    @property
+    def hook_error(self) -> BaseException | None:
+        """What an on_start hook raised; None when none did."""
+        return self._start_hooks.error
 
     @property
     def ended(self) -> bool:
@@ -78,8 +89,11 @@ class Runtime:
 
     def start(self) -> None:
         """Begin."""
-        self._connection.start()
         self._keeper.start()
+
+    def wait_until_begun(self) -> None:
+        """Wait until the on_start hooks have come to their end, well or not."""
+        self._begun.wait()
 
     def stop(self) -> None:
         """Begin to drain; returns at once. Again: no effect."""
@@ -87,22 +101,34 @@ class Runtime:
         self._conversation.wake()
 
     def hurry(self) -> None:
-        """End the grace period now. Again: no effect."""
+        """End the grace period now, and the wait for hooks. Again: no effect."""
         self._hurried = True
+        self._start_hooks.give_up()
+        self._stop_hooks.give_up()
         self._conversation.wake()
 
     def join(self) -> None:
-        """Wait for the end. Blocks for ever unless stop() is called or the server refuses this worker."""
+        """Wait for the end. Blocks for ever unless stop() is called, a hook fails or the server refuses this worker."""
         self._keeper.join()
 
     def _live(self) -> None:
         try:
-            self._conversation.wait_for(lambda: self._stopping)
-            if self._stopping:
-                self._drain()
+            self._start_hooks.run(_HURRIED_S if self._hurried else None)
+            if self._start_hooks.ended and not self._start_hooks.error:
+                self._work()
+                self._stop_hooks.run(self._patience(_STOP_HOOKS_S))
             self._close()
         finally:
+            self._begun.set()
             self._on_end()
+
+    def _work(self) -> None:
+        if not self._stopping:
+            self._connection.start()
+        self._begun.set()
+        self._conversation.wait_for(lambda: self._stopping)
+        if self._stopping:
+            self._drain()
 
     def _drain(self) -> None:
         logger.info("worker_draining")

@@ -11,12 +11,14 @@ from typing import ParamSpec, Self, TypeVar, overload
 
 from tailrace.client import RetryPolicy
 from tailrace.worker._curable import ErrorTypes
+from tailrace.worker._hooks import Hook
 from tailrace.worker._runtime import Runtime
 from tailrace.worker._settings import DEFAULT_CONCURRENCY, DEFAULT_GRACE_PERIOD, WorkerSettings
 from tailrace.worker._task import ExecutorName, Task, TaskRegistry
 
 P = ParamSpec("P")
 R = TypeVar("R")
+HookT = TypeVar("HookT", bound=Hook)
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -59,6 +61,8 @@ class Worker:
             grace_period=grace_period,
         )
         self._registry = TaskRegistry()
+        self._on_start: list[Hook] = []
+        self._on_stop: list[Hook] = []
         self._lock = threading.Lock()
         self._runtime: Runtime | None = None
 
@@ -125,6 +129,33 @@ class Worker:
 
         return register if function is None else register(function)
 
+    def on_start(self, function: HookT, /) -> HookT:
+        """Have a function without arguments called when the worker starts, before it asks for its first task.
+
+        Several are called in the order in which they were declared, once for every run. A coroutine function runs on
+        the event loop of the tasks, so that what it opens there can be used by them; a plain one in a thread. One
+        that raises ends the run: those after it are not called, nor those of ``on_stop``, and run(), start() or
+        running() raises what it raised. One that hangs is waited for until a second signal.
+
+        Raises:
+            TypeError: It cannot be called.
+        """
+        self._on_start.append(_callable(function))
+        return function
+
+    def on_stop(self, function: HookT, /) -> HookT:
+        """Have a function without arguments called when the worker has drained.
+
+        No task runs any more then, save for those that could not be stopped. Several functions are called last declared
+        first, wherever ``on_start`` runs its own, and 10 seconds are given to them all. One that raises is logged, and
+        the others are called all the same.
+
+        Raises:
+            TypeError: It cannot be called.
+        """
+        self._on_stop.append(_callable(function))
+        return function
+
     def run(
         self, address: str | None = None, *, queues: Sequence[str] | None = None, concurrency: int | None = None
     ) -> None:
@@ -145,6 +176,7 @@ class Worker:
             TailraceError: The server refuses this worker: ProtocolUnsupportedError, InvalidRequestError,
                 CallRefusedError.
             RuntimeError: It is running already.
+            BaseException: Whatever a function of ``on_start`` raised.
         """
         happenings: queue.SimpleQueue[int | None] = queue.SimpleQueue()  # its put() is safe in a signal handler
         settings = self._settings_for(address, queues, concurrency)
@@ -158,16 +190,23 @@ class Worker:
                     runtime.hurry()
                     runtime.join()
                     raise SystemExit(128 + second)
-        if runtime.refusal:
-            raise runtime.refusal
+        if runtime.failure:
+            raise runtime.failure
 
     def start(self, address: str | None = None) -> None:
         """Begin to work, in threads of its own, and return. While it is running already: no effect.
 
-        Whether the server can be reached shows later. If it refuses this worker, the logger "tailrace.worker" says so.
+        Returns once the functions of ``on_start`` have; whether the server can be reached shows later. If it refuses
+        this worker, the logger "tailrace.worker" says so.
+
+        Raises:
+            BaseException: Whatever a function of ``on_start`` raised.
         """
-        with contextlib.suppress(_AlreadyRunningError):
-            self._launch(self._settings_for(address))
+        try:
+            runtime = self._launch(self._settings_for(address))
+        except _AlreadyRunningError:
+            return
+        _begin(runtime)
 
     def stop(self) -> None:
         """Drain as run() does, and wait for the end. From any thread; again, or before the start: no effect."""
@@ -184,15 +223,17 @@ class Worker:
         Raises:
             TailraceError: At the end: the server refused this worker.
             RuntimeError: It is running already.
+            BaseException: Before the first statement: whatever a function of ``on_start`` raised.
         """
         runtime = self._launch(self._settings_for(address))
         try:
+            _begin(runtime)
             yield self
         finally:
             runtime.stop()
             runtime.join()
-        if runtime.refusal:
-            raise runtime.refusal
+        if runtime.failure:
+            raise runtime.failure
 
     def _settings_for(
         self, address: str | None = None, queues: Sequence[str] | None = None, concurrency: int | None = None
@@ -209,13 +250,29 @@ class Worker:
         with self._lock:
             if self._runtime and not self._runtime.ended:
                 raise _AlreadyRunningError("this worker is running already")
-            self._runtime = Runtime(settings, self._registry, on_end=on_end)
+            self._runtime = Runtime(
+                settings, self._registry, on_start=self._on_start, on_stop=self._on_stop[::-1], on_end=on_end
+            )
             self._runtime.start()
             return self._runtime
 
 
 class _AlreadyRunningError(RuntimeError):
     pass
+
+
+def _callable(function: HookT) -> HookT:
+    if not callable(function):
+        raise TypeError(f"a function without arguments is called, not {function!r}")
+    return function
+
+
+def _begin(runtime: Runtime) -> None:
+    """Wait for the hooks; where one failed, wait for the end and raise what it raised."""
+    runtime.wait_until_begun()
+    if runtime.hook_error:
+        runtime.join()
+        raise runtime.hook_error
 
 
 @contextlib.contextmanager
