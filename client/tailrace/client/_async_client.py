@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from datetime import timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -11,8 +12,11 @@ from tailrace.client._async_calls import AsyncCalls
 from tailrace.client._async_result import AsyncioResult
 from tailrace.client._async_submitter import AsyncSubmitter
 from tailrace.client._completion import Completion
+from tailrace.client._gathering import Gathering
 from tailrace.client._options import Options, SubmitOptions
+from tailrace.client._outcome import TaskState
 from tailrace.client._remote_errors import RemoteErrors
+from tailrace.client._revocation import revoke_requests, states_in, status_in_many
 from tailrace.client._server_info import ServerInfo
 from tailrace.client._settings import resolve_settings
 from tailrace.client._submission import TaskFunction
@@ -137,6 +141,57 @@ class AsyncClient:
             async for finished in news:
                 for result in completion.finish(finished):
                     yield result
+
+    async def gather(
+        self,
+        results: Iterable[AsyncioResult],
+        timeout: float | timedelta | None = None,
+        *,
+        return_exceptions: bool = False,
+    ) -> list[Any]:
+        """Wait for all of them; return what they returned, in order, or raise the first failure there is.
+
+        A failure is raised the moment it is known, and the other tasks go on: ``client.revoke(*results)`` ends them. A
+        revoked task and an unknown one are failures too.
+
+        Args:
+            results: Any number.
+            timeout: For all of them, in seconds or as a timedelta; None waits for ever.
+            return_exceptions: Wait for all of them in any case, and put what ``get`` would raise where the value would
+                be.
+
+        Raises:
+            WaitTimeoutError: Some were not done in time.
+            Exception: Whatever ``get`` raises of a task.
+        """
+        timeout_s = None if timeout is None else _spans.to_seconds(timeout)
+        gathering = Gathering(results, self._remote_errors, return_exceptions=return_exceptions)
+        if awaited_ids := gathering.begin():
+            async with aclosing(self._calls.follow(awaited_ids, timeout_s)) as stream:
+                async for news in stream:
+                    gathering.take(news)
+        return gathering.values()
+
+    async def revoke(self, *tasks: str | AsyncioResult, force: bool = False, reason: str = "") -> dict[str, TaskState]:
+        """Ask for tasks not to run, or to stop, many to a call; ``AsyncioResult.revoke`` says what that means for each.
+
+        Args:
+            *tasks: Ids or results: ``client.revoke(*results)``.
+            force: End running tasks at once too. Whatever they still come to is refused.
+            reason: Why, for workers and for whoever asks for the results. At most 1 KiB.
+
+        Returns:
+            The state of each task after that, by its id. Ids of which there is no task are left out.
+
+        Raises:
+            InvalidRequestError: An id is malformed, and the other tasks were revoked; or the reason is, and none was.
+            ServerUnavailableError: No answer came in time. Some may have been revoked; asking again is safe.
+        """
+        responses = []
+        for request in revoke_requests(tasks, force=force, reason=reason):
+            status_in = partial(status_in_many, count=len(request.task_ids))
+            responses.append(await self._calls.call(self._calls.stub.Revoke, request, status_in=status_in))
+        return states_in(responses)
 
     async def server_info(self) -> ServerInfo:
         """Ask the server for its version and limits."""
