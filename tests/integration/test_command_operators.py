@@ -65,8 +65,8 @@ def tailrace(address: str, *arguments: str) -> Ended:
     )
 
 
-def environ(address: str) -> dict[str, str]:
-    return {**os.environ, "TAILRACE_ADDRESS": address, "TERM": "xterm", "COLUMNS": "120"}
+def environ(address: str, width: int = 80) -> dict[str, str]:
+    return {**os.environ, "TAILRACE_ADDRESS": address, "TERM": "xterm", "COLUMNS": str(width)}
 
 
 def read(ended: Ended) -> list[dict[str, Any]]:
@@ -79,10 +79,10 @@ def columns(ended: Ended) -> list[list[str]]:
     return [line.split("  ") for line in ended.stdout.splitlines()]
 
 
-def on_a_terminal(address: str, *arguments: str, typed: str = "") -> tuple[int, str]:
+def on_a_terminal(address: str, *arguments: str, typed: str = "", width: int = 80) -> tuple[int, str]:
     controller, terminal = pty.openpty()
     with subprocess.Popen(
-        [*COMMAND, *arguments], stdin=terminal, stdout=terminal, stderr=terminal, env=environ(address)
+        [*COMMAND, *arguments], stdin=terminal, stdout=terminal, stderr=terminal, env=environ(address, width)
     ) as command:
         os.close(terminal)
         os.write(controller, typed.encode())
@@ -183,14 +183,29 @@ def test_nothing_found_is_no_error(address: str) -> None:
     assert (listed.returncode, listed.stdout, listed.stderr) == (0, "", "no such tasks\n")
 
 
-def test_on_a_terminal_tables_have_colours_and_whole_ids(address: str, client: Client, queue: str) -> None:
-    result = client.options(queue=queue).submit("work")
+def test_on_a_terminal_a_table_has_colours_whole_ids_and_a_line_to_a_row(
+    address: str, client: Client, queue: str
+) -> None:
+    result = client.options(queue=queue).submit("billing.charge.customer")
 
     exit_code, shown = on_a_terminal(address, "tasks", "--queue", queue)
 
-    assert exit_code == 0
-    assert result.id in shown
-    assert "\x1b[33mPENDING" in shown
+    lines = shown.split("\r\n")
+    assert (exit_code, len(lines), lines[-1]) == (0, 3, "")
+    assert lines[1].startswith(f"{result.id} bill")
+    assert "\u2026" in lines[1]
+    assert "\x1b[33mPENDING\x1b[0m" in lines[1]
+    assert lines[1].rstrip().endswith("a worker")
+
+
+def test_a_terminal_that_is_too_narrow_is_left_to_break_the_lines(address: str, client: Client, queue: str) -> None:
+    result = client.options(queue=queue).submit("billing.charge.customer")
+
+    _, shown = on_a_terminal(address, "tasks", "--queue", queue, width=40)
+
+    lines = shown.split("\r\n")
+    assert len(lines) == 3
+    assert lines[1].startswith(f"{result.id} billi\u2026 ")
 
 
 def test_show_tells_what_was_submitted_and_what_became_of_it(
@@ -298,7 +313,7 @@ def test_a_paused_queue_says_so_until_it_is_resumed(address: str, client: Client
     resumed = tailrace(address, "queues", "resume", queue, "--json")
 
     assert (paused.returncode, paused.stdout) == (0, f"{queue} paused\n")
-    assert waiting.stdout.rstrip().endswith("its queue (paused)")
+    assert waiting.stdout.rstrip().endswith("a resume")
     (told,) = read(resumed)
     assert (told["queue"], told["paused"]) == (queue, False)
 

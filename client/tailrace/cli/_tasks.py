@@ -93,7 +93,7 @@ def _once_each(tasks: Iterator[Task]) -> Iterator[Task]:
 def _echo(tasks: Sequence[Task]) -> None:
     now = datetime.now(UTC)
     if tasks:
-        echo_table(_TITLES, [_row(task, now) for task in tasks])
+        echo_table(_TITLES, [_row(task, now) for task in tasks], cut=("TYPE", "QUEUE"))
     else:
         click.echo("no such tasks", err=True)
 

@@ -16,8 +16,8 @@ STATE_STYLES: Final[dict[TaskState, str]] = {
 _REASONS: Final = {
     "QUEUED": "a worker",
     "DELAYED": "its time",
-    "DISPATCHED": "a worker's start",
-    "QUEUE_PAUSED": "its queue (paused)",
+    "DISPATCHED": "its start",
+    "QUEUE_PAUSED": "a resume",
 }
 
 

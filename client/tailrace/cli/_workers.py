@@ -54,7 +54,7 @@ def _echo(found: Iterator[Worker], *, as_json: bool) -> None:
     now = datetime.now(UTC)
     rows = [_row(worker, now) for worker in found]
     if rows:
-        echo_table(_TITLES, rows)
+        echo_table(_TITLES, rows, cut=("QUEUES", "SDK"))
     else:
         click.echo("no worker is connected", err=True)
 
