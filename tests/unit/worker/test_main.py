@@ -46,3 +46,26 @@ def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFi
 
     assert left.value.code == 2
     assert "usage: python -m tailrace.worker" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", ["ValueError", "OSError", "ServerUnavailableError"])
+def test_start_that_fails_exits_with_1_and_names_the_function(
+    error: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = f"cli_starting_{error.lower()}"
+    text = f"""
+from tailrace.client import ServerUnavailableError
+from tailrace.worker import Worker
+
+worker = Worker()
+
+@worker.on_start
+def open_database():
+    raise {error}("no database")
+"""
+    (tmp_path / f"{module}.py").write_text(text)
+
+    assert main([f"{module}:worker"]) == 1
+
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == f"tailrace.worker: on_start hook open_database failed: {error}: no database"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tailrace.client import TailraceError
 from tailrace.worker._context import current_task
+from tailrace.worker._hooks import hook_behind
 from tailrace.worker._worker import Worker
 
 
@@ -21,18 +22,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the worker that the arguments name, until a signal ends it.
 
     Returns:
-        0 after draining, 1 when the server refused the worker, 2 when there is no such worker. A second signal raises
-        SystemExit(128 + its number) instead.
+        0 after draining, 1 when the server refused the worker or an on_start hook failed, 2 when there is no such
+        worker. A second signal raises SystemExit(128 + its number) instead.
     """
     options = _parser().parse_args(argv)
     _log_to_stderr()
     try:
         worker = _load(options.worker)
         worker.run(options.address, queues=options.queue, concurrency=options.concurrency)
-    except (LoadError, ValueError) as error:
-        return _complain(error, 2)
-    except TailraceError as error:
-        return _complain(f"the server refuses this worker: {error}", 1)
+    except Exception as error:
+        if hook := hook_behind(error):
+            return _complain(f"{hook} failed: {type(error).__name__}: {error}", 1)
+        if isinstance(error, LoadError | ValueError):
+            return _complain(error, 2)
+        if isinstance(error, TailraceError):
+            return _complain(f"the server refuses this worker: {error}", 1)
+        raise
     return 0
 
 

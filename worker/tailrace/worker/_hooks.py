@@ -12,6 +12,8 @@ Hook: TypeAlias = Callable[[], object]
 Settle: TypeAlias = Callable[[Awaitable[object]], BaseException | None]
 """Awaits something where the worker's coroutines run; returns what it raised."""
 
+_NOTE = "raised by the"
+
 logger = logging.getLogger("tailrace.worker")
 
 
@@ -55,6 +57,7 @@ class HookRun:
             if error is None:
                 continue
             logger.error("hook_failed: %s hook %s", self._name, _name_of(hook), exc_info=error)
+            error.add_note(f"{_NOTE} {self._name} hook {_name_of(hook)}")
             self.error = self.error or error
             if self._stops_at_error:
                 break
@@ -67,6 +70,12 @@ class HookRun:
             return self._settle(value) if inspect.isawaitable(value) else None
         except BaseException as error:  # noqa: BLE001 (it is handed on to whoever runs the worker)
             return error
+
+
+def hook_behind(error: BaseException) -> str | None:
+    """Tell which hook an error came from, as "on_start hook open_database"; None: from none."""
+    notes = getattr(error, "__notes__", [])
+    return next((note.removeprefix(_NOTE).strip() for note in notes if note.startswith(_NOTE)), None)
 
 
 def _name_of(hook: Hook) -> str:
