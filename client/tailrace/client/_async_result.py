@@ -196,21 +196,24 @@ class AsyncioResult:
         self, timeout: float | timedelta | None, on_progress: Callable[[Progress], object] | None
     ) -> Outcome:
         timeout_s = None if timeout is None else _spans.to_seconds(timeout)
-        if self._final is None:
+        outcome = self._final
+        if outcome is None:
             follow = self._calls.follow([self._id], timeout_s, with_progress=on_progress is not None)
             async with aclosing(follow) as stream:
                 async for news in stream:
-                    self._remember(news.known() if isinstance(news, Finished) else news.outcome)
+                    outcome = self._remember(news.known() if isinstance(news, Finished) else news.outcome)
                     if isinstance(news, Advanced) and on_progress is not None:
                         await _tell(on_progress, news.progress)
-        assert self._final is not None
-        return self._final
+        assert outcome is not None
+        return outcome
 
     def _remember(self, outcome: Outcome) -> Outcome:
         """Learn of an outcome as the server tells it, with its result if there is one."""
-        self._last = outcome
         if outcome.done:
             self._final = outcome
+        # What was asked before the end may be answered after it.
+        if outcome.done or not self.ready():
+            self._last = outcome
         return outcome
 
     def _note_submitted(self, outcome: Outcome) -> None:

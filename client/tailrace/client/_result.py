@@ -174,19 +174,23 @@ class AsyncResult:
 
     def _wait(self, timeout: float | timedelta | None, on_progress: Callable[[Progress], object] | None) -> Outcome:
         timeout_s = None if timeout is None else _spans.to_seconds(timeout)
-        if self._final is None:
+        # Not read twice: another thread may forget the task.
+        outcome = self._final
+        if outcome is None:
             with closing(self._calls.follow([self._id], timeout_s, with_progress=on_progress is not None)) as stream:
                 for news in stream:
                     if isinstance(news, Finished):
-                        self._remember(news.known())
+                        outcome = news.known()
+                        self._remember(outcome)
                     elif on_progress is not None:
                         on_progress(news.progress)
-        assert self._final is not None
-        return self._final
+        assert outcome is not None
+        return outcome
 
     def _look(self) -> Outcome:
-        if self._final is not None:
-            return self._final
+        final = self._final
+        if final is not None:
+            return final
         request = GetResultRequest(task_id=self._id)
         outcome = Outcome(self._calls.call(self._calls.stub.GetResult, request, task_id=self._id).task)
         self._remember(outcome)

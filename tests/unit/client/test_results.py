@@ -1,0 +1,54 @@
+"""What a handle to a task keeps of what it hears."""
+
+import grpc
+import pytest
+
+from tailrace.client import AsyncClient, AsyncResult, Client, TaskNotFoundError
+from tailrace.client._outcome import Outcome
+from tailrace.v1 import task_pb2
+from tailrace.v1.task_pb2 import TaskResult
+from tests.unit.client.scripted_server import fail, scripted_server, success
+
+WITHIN_S = 20.0
+
+
+class ForgottenMeanwhile(AsyncResult):
+    """A result that another thread forgets the moment its end is known."""
+
+    def _remember(self, outcome: Outcome) -> None:
+        super()._remember(outcome)
+        self.forget()
+
+
+def started(task_id: str) -> TaskResult:
+    progress = task_pb2.Progress(current=1)
+    return TaskResult(task_id=task_id, state=task_pb2.TASK_STATE_STARTED, revision=2, progress=progress)
+
+
+async def test_an_old_answer_that_comes_late_does_not_undo_the_end() -> None:
+    async with AsyncClient("127.0.0.1:1") as client:
+        result = client.result("t1")
+        result._remember(Outcome(success("t1")))
+
+        result._remember(Outcome(started("t1")))
+
+    assert (result.state, result.progress, result.result) == ("SUCCESS", None, 30)
+
+
+def test_a_wait_ends_with_the_value_though_another_thread_forgets_the_task() -> None:
+    with scripted_server() as server, Client(server.address) as client:
+        result = ForgottenMeanwhile("t1", client._calls, client._remote_errors)
+
+        assert result.get(WITHIN_S) == 30
+        assert [request.task_id for request in server.deletes] == ["t1"]
+
+
+def test_a_forgotten_task_is_asked_about_again() -> None:
+    with scripted_server() as server, Client(server.address) as client:
+        result = client.result("t1")
+        assert result.get(WITHIN_S) == 30
+        result.forget()
+        server.call_scripts = [fail(grpc.StatusCode.NOT_FOUND, tailrace_reason="TASK_NOT_FOUND")]
+
+        with pytest.raises(TaskNotFoundError):
+            _ = result.state
