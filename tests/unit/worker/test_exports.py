@@ -1,3 +1,5 @@
+import pytest
+
 import tailrace.worker
 from tailrace import client
 
@@ -21,5 +23,6 @@ def test_every_public_name_is_there() -> None:
     assert [name for name in tailrace.worker.__all__ if not hasattr(tailrace.worker, name)] == []
 
 
-def test_retry_policy_is_the_clients() -> None:
-    assert tailrace.worker.RetryPolicy is client.RetryPolicy
+@pytest.mark.parametrize("name", ["Progress", "RetryPolicy"])
+def test_what_both_sides_speak_of_is_the_clients(name: str) -> None:
+    assert getattr(tailrace.worker, name) is getattr(client, name)

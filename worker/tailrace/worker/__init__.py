@@ -3,10 +3,9 @@
 Modules whose names begin with an underscore are no part of the API.
 """
 
-from tailrace.client import RetryPolicy
+from tailrace.client import Progress, RetryPolicy
 from tailrace.worker._context import CurrentTask, current_task
 from tailrace.worker._logging import TaskIdFilter, log_task_ids
-from tailrace.worker._progress import Progress
 from tailrace.worker._retry_later import RetryLater
 from tailrace.worker._task import Task
 from tailrace.worker._worker import Worker

@@ -9,9 +9,9 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
-from tailrace.v1 import task_pb2
+from tailrace.client import Progress
 from tailrace.v1 import worker_service_pb2 as wire
-from tailrace.worker._progress import Progress, ProgressReporter, decode_checkpoint
+from tailrace.worker._progress import ProgressReporter
 
 _DEFAULT_QUEUE = "default"
 
@@ -44,7 +44,6 @@ class CurrentTask:
     cancelled as well; a function that takes long looks at ``revoked.is_set()`` now and then, or rests in
     ``revoked.wait(seconds)``, and raises whatever it likes. One that returns all the same has succeeded, if it was
     asked and not forced."""
-    _checkpoint: task_pb2.Payload | None = field(default=None, compare=False, repr=False)
     _reporter: ProgressReporter = field(default_factory=ProgressReporter, compare=False, repr=False)
 
     @property
@@ -63,7 +62,7 @@ class CurrentTask:
         Raises:
             PayloadError: It is not JSON: a program in another language left it.
         """
-        return None if self._checkpoint is None else decode_checkpoint(self._checkpoint)
+        return None if self.last_progress is None else self.last_progress.details
 
     def progress(self, current: int, total: int | None = None, message: str = "", checkpoint: object = None) -> None:
         """Say how far the task has come, for whoever follows it.
@@ -97,7 +96,7 @@ class CurrentTask:
         reporter: ProgressReporter | None = None,
     ) -> "CurrentTask":
         """Read the task out of its delivery."""
-        last = assignment.last_progress
+        last = Progress.from_wire(assignment.last_progress) if assignment.HasField("last_progress") else None
         return cls(
             id=assignment.lease.task_id,
             task_type=assignment.spec.task_type,
@@ -107,9 +106,8 @@ class CurrentTask:
             parent_task_id=assignment.parent_task_id or None,
             labels=MappingProxyType(dict(assignment.spec.labels)),
             deadline=deadline,
-            last_progress=Progress.of(last) if assignment.HasField("last_progress") else None,
+            last_progress=last,
             revoked=revoked,
-            _checkpoint=last.details if last.HasField("details") else None,
             _reporter=reporter or ProgressReporter(),
         )
 

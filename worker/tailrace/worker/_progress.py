@@ -1,11 +1,10 @@
-"""What a task says of how far it has come, and what an earlier attempt of it said."""
+"""What a task says of how far it has come."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Self, TypeAlias
+from typing import TypeAlias
 
 from tailrace.client import PayloadError
-from tailrace.client._payload import decode_value, encode_value
+from tailrace.client._payload import encode_value
 from tailrace.v1 import task_pb2
 
 MAX_MESSAGE_BYTES = 1024
@@ -15,23 +14,6 @@ _MAX_UNITS = 2**63 - 1
 
 OnProgress: TypeAlias = Callable[[task_pb2.Progress], None]
 """Takes progress that is within the limits. Any thread may call it; it does not block."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far an attempt had come when it last said so."""
-
-    current: int
-    """Units done."""
-    total: int | None
-    """Units in all; None when it did not know."""
-    message: str
-    """Its own words; may be empty."""
-
-    @classmethod
-    def of(cls, progress: task_pb2.Progress) -> Self:
-        """Read progress as the server keeps it."""
-        return cls(current=progress.current, total=progress.total or None, message=progress.message)
 
 
 class ProgressReporter:
@@ -55,32 +37,15 @@ class ProgressReporter:
         self._tell(progress)
 
 
-def decode_checkpoint(payload: task_pb2.Payload) -> Any:
-    """Decode the checkpoint of an earlier attempt.
-
-    Raises:
-        PayloadError: It is not JSON: a program in another language left it.
-    """
-    try:
-        return decode_value(payload)
-    except PayloadError as error:
-        raise _about_checkpoint(error) from error
-
-
 def _encode_checkpoint(checkpoint: object) -> task_pb2.Payload:
     try:
         payload = encode_value(checkpoint)
-    except PayloadError as error:
-        raise _about_checkpoint(error) from error
+    except PayloadError as error:  # the codec knows the value as a result
+        path = "checkpoint" + (error.path or "").removeprefix("result")
+        raise PayloadError(str(error).replace("result", "checkpoint", 1), path=path) from error
     if len(payload.data) > MAX_CHECKPOINT_BYTES:
         raise ValueError(f"checkpoint takes {len(payload.data)} bytes as JSON, at most {MAX_CHECKPOINT_BYTES} are kept")
     return payload
-
-
-def _about_checkpoint(error: PayloadError) -> PayloadError:
-    """Name what the value is: the codec knows it as a result."""
-    path = "checkpoint" + (error.path or "").removeprefix("result")
-    return PayloadError(str(error).replace("result", "checkpoint", 1), path=path)
 
 
 def _units(name: str, units: int) -> int:
