@@ -13,6 +13,7 @@ import pytest
 
 from tailrace.client import Client
 from tailrace.testing import run_server
+from tailrace.v1.task_pb2 import Payload
 from tests.integration.hand_worker import HandWorker
 
 COMMAND = [sys.executable, "-m", "tailrace.cli"]
@@ -148,6 +149,34 @@ def test_a_wait_whose_time_is_up_says_that_the_task_goes_on(address: str, client
     assert waited.returncode == 3
     assert "the task goes on" in waited.stderr
     assert waited.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["result", "wait", "show"])
+def test_a_value_that_no_terminal_can_write_is_written_as_json_escapes_it(
+    address: str, client: Client, worker: HandWorker, command: str
+) -> None:
+    result = client.submit("a")
+    half_a_pair = Payload(content_type="application/json", data=b'"\\ud83d"')
+    worker.succeed_with(worker.take(), half_a_pair)
+
+    for_people = tailrace(address, command, result.id)
+    for_programs = tailrace(address, command, result.id, "--json")
+
+    assert (for_people.returncode, for_people.stderr) == (0, "")
+    assert (for_programs.returncode, for_programs.stderr) == (0, "")
+    assert '"\\ud83d"' in for_programs.stdout
+
+
+def test_what_a_task_says_of_its_failure_cannot_play_with_the_terminal(
+    address: str, client: Client, worker: HandWorker
+) -> None:
+    result = client.submit("a")
+    worker.fail(worker.take(), message="no\x1b[2J", traceback="here\x1b[2J\n")
+
+    looked_up, waited = tailrace(address, "result", result.id), tailrace(address, "wait", result.id)
+
+    assert looked_up.stdout == "state: FAILURE\nerror: ValueError: no\\x1b[2J\nhere\\x1b[2J\n"
+    assert waited.stdout == f"{result.id} FAILURE ValueError: no\\x1b[2J\n"
 
 
 def test_an_unknown_task_is_told_apart_from_a_failed_one(address: str) -> None:

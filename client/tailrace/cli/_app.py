@@ -61,6 +61,9 @@ def run(argv: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
+    if (foreign := _foreign_bytes(argv)) is not None:
+        click.echo(f"tailrace: the argument {foreign} is not text in UTF-8", err=True)
+        return ExitCode.USAGE
     try:
         return int(app.main(list(argv), prog_name="tailrace", standalone_mode=False) or ExitCode.OK)
     except click.UsageError as error:
@@ -74,3 +77,14 @@ def run(argv: Sequence[str]) -> int:
         return ExitCode.INTERRUPTED
     except TailraceError as error:
         return complain_of(error)
+
+
+def _foreign_bytes(argv: Sequence[str]) -> str | None:
+    """Return the first argument that is not UTF-8, which is all that the contract carries, so that it can be shown."""
+    if argv and argv[0] in {server.name, worker.name}:
+        # Theirs may be paths, which can be any bytes.
+        return None
+    for argument in argv:
+        if any("\udc80" <= character <= "\udcff" for character in argument):
+            return argument.encode(errors="backslashreplace").decode()
+    return None

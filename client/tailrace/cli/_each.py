@@ -1,6 +1,5 @@
 """Doing the same to several tasks: what cannot be done to one does not keep the others from it."""
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ import click
 
 from tailrace.cli._complaint import complain_of
 from tailrace.cli._exit_code import ExitCode
+from tailrace.cli._json import json_text
 from tailrace.client import InvalidRequestError, TaskNotFoundError, TaskNotResubmittableError, TaskNotTerminalError
 
 _OF_ONE_TASK = (InvalidRequestError, TaskNotFoundError, TaskNotResubmittableError, TaskNotTerminalError)
@@ -39,7 +39,7 @@ def do_each(
         except _OF_ONE_TASK as error:
             worst = max(worst, complain_of(error))
             if as_json:
-                click.echo(json.dumps({"task_id": task_id, "error": str(error)}, ensure_ascii=False))
+                click.echo(json_text({"task_id": task_id, "error": str(error)}))
             continue
-        click.echo(json.dumps({"task_id": task_id, **fields}) if as_json else text({"task_id": task_id, **fields}))
+        click.echo(json_text({"task_id": task_id, **fields}) if as_json else text({"task_id": task_id, **fields}))
     return worst

@@ -1,11 +1,12 @@
 """Outcomes for people and for programs."""
 
-import json
 from typing import Any
 
 import click
 
 from tailrace.cli._exit_code import ExitCode
+from tailrace.cli._json import json_text
+from tailrace.cli._table import escape
 from tailrace.client import AsyncResult, TaskFailedError, TaskRevokedError, TaskState
 
 
@@ -16,19 +17,19 @@ def json_line(result: AsyncResult, state: TaskState) -> str:
         fields["result"] = result.result
     elif (error := _error(result, state)) is not None:
         fields["error"] = _error_fields(error)
-    return json.dumps(fields, ensure_ascii=False)
+    return json_text(fields)
 
 
 def failure_line(result: AsyncResult, state: TaskState) -> str:
     """Return what a task that did not succeed raised, in one line."""
     error = _error(result, state)
     remote = error if isinstance(error, TaskFailedError | TaskRevokedError) or error is None else error.__cause__
-    return " ".join(str(remote).split())
+    return escape(" ".join(str(remote).split()))
 
 
 def value_text(result: AsyncResult) -> str:
     """Return what a task returned, as JSON."""
-    return json.dumps(result.result, ensure_ascii=False)
+    return json_text(result.result)
 
 
 def exit_code_of(state: TaskState) -> ExitCode:
@@ -47,7 +48,7 @@ def echo_end(result: AsyncResult, state: TaskState) -> None:
         click.echo(value_text(result))
         return
     if result.traceback:
-        click.echo(result.traceback.rstrip(), err=True)
+        click.echo(escape(result.traceback.rstrip()), err=True)
     click.echo(f"tailrace: task {result.id} ended in {state}: {failure_line(result, state)}", err=True)
 
 

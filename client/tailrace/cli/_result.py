@@ -5,6 +5,7 @@ import click
 from tailrace.cli._exit_code import EPILOG
 from tailrace.cli._options import address_option, connect, json_option
 from tailrace.cli._report import exit_code_of, failure_line, is_failure, json_line, value_text
+from tailrace.cli._table import escape
 from tailrace.client import AsyncResult, TaskState
 
 
@@ -28,5 +29,5 @@ def _text(result: AsyncResult, state: TaskState) -> str:
     if is_failure(state):
         lines.append(f"error: {failure_line(result, state)}")
         if result.traceback:
-            lines.append(result.traceback.rstrip())
+            lines.append(escape(result.traceback.rstrip()))
     return "\n".join(lines)

@@ -1,6 +1,5 @@
 """``tailrace show``."""
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import click
 
 from tailrace.cli._exit_code import EPILOG, ExitCode
+from tailrace.cli._json import json_text
 from tailrace.cli._moments import age_text, iso_text, moment_in, span_in
 from tailrace.cli._operator import Operator
 from tailrace.cli._options import address_option, json_option
@@ -29,7 +29,7 @@ def show(task_id: str, as_json: bool, address: str | None) -> int:
     with Operator(address) as operator:
         task = operator.get_task(task_id)
     if as_json:
-        click.echo(json.dumps(full_fields(task), ensure_ascii=False))
+        click.echo(json_text(full_fields(task)))
     else:
         for name, value in _lines(task, datetime.now(UTC)):
             click.echo(f"{click.style(name, bold=True)}: {value}")
@@ -103,7 +103,7 @@ def _progress(progress: Progress) -> str:
 def _payload(payload: Payload) -> str:
     fields: dict[str, Any] = payload_fields(payload)
     if "value" in fields:
-        return escape(json.dumps(fields["value"], ensure_ascii=False))
+        return escape(json_text(fields["value"]))
     return escape(f"{len(payload.data)} bytes of {payload.content_type}")
 
 

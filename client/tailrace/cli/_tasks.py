@@ -1,6 +1,5 @@
 """``tailrace tasks``."""
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -9,6 +8,7 @@ from itertools import islice
 import click
 
 from tailrace.cli._exit_code import EPILOG, ExitCode
+from tailrace.cli._json import json_text
 from tailrace.cli._moments import age_text, moment_in
 from tailrace.cli._operator import Operator
 from tailrace.cli._options import address_option, json_option, read_label
@@ -60,7 +60,7 @@ def tasks(
         shown = islice(found, limit)
         if as_json:
             for task in shown:
-                click.echo(json.dumps(basic_fields(task), ensure_ascii=False))
+                click.echo(json_text(basic_fields(task)))
         else:
             _echo(list(shown))
         if next(found, None) is not None:

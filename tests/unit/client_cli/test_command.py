@@ -204,6 +204,18 @@ def test_a_mistake_is_one_line_that_says_where_to_look(arguments: list[str], com
     assert written.err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "arguments", [["show", "a\udcff"], ["submit", "add", "--label", "a\udcff=b"]], ids=lambda a: a[0]
+)
+def test_bytes_that_are_no_text_are_a_mistake_of_the_command_line(arguments: list[str], capsys: Capture) -> None:
+    assert __main__.main(arguments) == ExitCode.USAGE
+
+    complaint = (
+        f"tailrace: the argument {arguments[-1].encode(errors='backslashreplace').decode()} is not text in UTF-8\n"
+    )
+    assert capsys.readouterr().err == complaint
+
+
 def test_without_a_command_the_help_is_shown_and_that_is_a_mistake(capsys: Capture) -> None:
     assert __main__.main([]) == ExitCode.USAGE
     assert "Commands:" in capsys.readouterr().err
