@@ -25,26 +25,31 @@ class HookRun:
 
     def __init__(self, name: str, hooks: Sequence[Hook], settle: Settle, *, stops_at_error: bool) -> None:
         self.error: BaseException | None = None
-        """What the first hook raised that failed."""
-        self.ended = False
-        """Every hook has been run that was to be."""
+        """What the first hook raised that failed while somebody waited for it."""
         self._name = name
         self._hooks = tuple(hooks)
         self._settle = settle
         self._stops_at_error = stops_at_error
         self._begun = False
+        self._ended = False
         self._over = threading.Event()
 
-    def run(self, timeout_s: float | None) -> None:
-        """Run the hooks, and wait for their end; None: as long as it takes. Once."""
+    def run(self, timeout_s: float | None) -> bool:
+        """Run the hooks, and wait for their end; None: as long as it takes. Once.
+
+        Returns:
+            Whether every hook came to its end, and none failed.
+        """
         if not self._hooks:
-            self.ended = True
-            return
+            return True
         self._begun = True
         threading.Thread(target=self._run, name="tailrace-worker-hooks", daemon=True).start()
         self._over.wait(timeout_s)
-        if not self.ended:
+        self._over.set()
+        ended = self._ended
+        if not ended:
             logger.error("hook_left_behind: an %s hook did not come to its end", self._name)
+        return ended and self.error is None
 
     def give_up(self) -> None:
         """Wait no longer. Again, before the beginning or after the end: no effect."""
@@ -54,6 +59,8 @@ class HookRun:
     def _run(self) -> None:
         for hook in self._hooks:
             error = self._call(hook)
+            if self._over.is_set():  # left behind: what it comes to, cancelled as it may be, is nobody's business
+                return
             if error is None:
                 continue
             logger.error("hook_failed: %s hook %s", self._name, _name_of(hook), exc_info=error)
@@ -61,7 +68,7 @@ class HookRun:
             self.error = self.error or error
             if self._stops_at_error:
                 break
-        self.ended = True
+        self._ended = True
         self._over.set()
 
     def _call(self, hook: Hook) -> BaseException | None:

@@ -113,8 +113,7 @@ class Runtime:
 
     def _live(self) -> None:
         try:
-            self._start_hooks.run(_HURRIED_S if self._hurried else None)
-            if self._start_hooks.ended and not self._start_hooks.error:
+            if self._start_hooks.run(_HURRIED_S if self._hurried else None):
                 self._work()
                 self._stop_hooks.run(self._patience(_STOP_HOOKS_S))
             self._close()
