@@ -12,12 +12,17 @@ from tailrace.cli._moments import age_text, iso_text, moment_in, span_in
 from tailrace.cli._operator import Operator
 from tailrace.cli._options import address_option, json_option
 from tailrace.cli._table import escape
-from tailrace.cli._task_fields import failure_fields, full_fields, payload_fields, pending_reason_of, state_of
+from tailrace.cli._task_fields import (
+    MOMENTS,
+    SPANS,
+    failure_fields,
+    full_fields,
+    payload_fields,
+    pending_reason_of,
+    state_of,
+)
 from tailrace.cli._words import STATE_STYLES, waits_for
 from tailrace.v1.task_pb2 import Failure, Payload, Progress, Task
-
-_SPANS = ("start_delay", "start_within", "execution_timeout", "total_timeout", "lease_duration", "result_ttl")
-_MOMENTS = ("schedule_time", "start_deadline")
 
 
 @click.command("show", epilog=EPILOG, short_help="Write all that is known of a task.")
@@ -73,10 +78,10 @@ def _times(task: Task, now: datetime) -> Iterator[tuple[str, str]]:
         yield "kept until", str(iso_text(expiry))
     if (lease_end := moment_in(task, "lease_expire_time")) is not None:
         yield "lease until", str(iso_text(lease_end))
-    for field in _MOMENTS:
+    for field in MOMENTS:
         if (moment := moment_in(task.spec, field)) is not None:
             yield field.replace("_", " "), str(iso_text(moment))
-    for field in _SPANS:
+    for field in SPANS:
         if (span := span_in(task.spec, field)) is not None:
             yield field.replace("_", " "), f"{span.total_seconds():g}s"
 

@@ -12,8 +12,9 @@ from tailrace.v1.task_pb2 import Failure, Payload, Progress, Task
 
 _REASON_PREFIX = "PENDING_REASON_"
 _KIND_PREFIX = "FAILURE_KIND_"
-_SPANS = ("start_delay", "start_within", "execution_timeout", "total_timeout", "lease_duration", "result_ttl")
-_MOMENTS = ("schedule_time", "start_deadline")
+SPANS = ("start_delay", "start_within", "execution_timeout", "total_timeout", "lease_duration", "result_ttl")
+MOMENTS = ("schedule_time", "start_deadline")
+"""Fields of a TaskSpec, by what they hold."""
 
 
 def state_of(task: Task) -> TaskState:
@@ -62,8 +63,8 @@ def full_fields(task: Task) -> dict[str, Any]:
     return {
         **basic_fields(task),
         "lease_expire_time": iso_text(moment_in(task, "lease_expire_time")),
-        **{name: iso_text(moment_in(task.spec, name)) for name in _MOMENTS},
-        **{f"{name}_s": seconds_of(span_in(task.spec, name)) for name in _SPANS},
+        **{name: iso_text(moment_in(task.spec, name)) for name in MOMENTS},
+        **{f"{name}_s": seconds_of(span_in(task.spec, name)) for name in SPANS},
         "headers": dict(task.spec.headers),
         "progress": progress_fields(outcome.progress) if outcome.HasField("progress") else None,
         "input": payload_fields(task.spec.input) if task.spec.HasField("input") else None,
