@@ -43,6 +43,11 @@ def pending(task_id: str, revision: int = 1) -> TaskResult:
     return TaskResult(task_id=task_id, state=task_pb2.TASK_STATE_PENDING, revision=revision)
 
 
+def advanced(task_id: str, current: int) -> TaskResult:
+    progress = task_pb2.Progress(current=current)
+    return TaskResult(task_id=task_id, state=task_pb2.TASK_STATE_STARTED, revision=2, progress=progress)
+
+
 def fail(code: grpc.StatusCode, **trailers: str) -> CallScript:
     """Answer with a status."""
 

@@ -30,6 +30,7 @@ from tailrace.v1.task_service_pb2 import (
 )
 from tests.unit.client.scripted_server import (
     ScriptedServer,
+    advanced,
     fail,
     fail_stream,
     finish,
@@ -125,6 +126,21 @@ def test_a_wait_goes_on_over_streams_that_break(server: ScriptedServer, client: 
 
     assert client.result("t1").get(timeout=20) == 30
     assert [wait.targets[0].after_revision for wait in server.waits] == [0, 5, 5, 5, 5, 5]
+
+
+def test_progress_is_told_once_over_streams_that_break(server: ScriptedServer, client: Client) -> None:
+    server.stream_scripts = [
+        fail_stream(UNAVAILABLE, WaitForResponse(tasks=[advanced("t1", 1)], snapshot_complete=True)),
+        fail_stream(
+            UNAVAILABLE, WaitForResponse(tasks=[advanced("t1", 1)]), WaitForResponse(tasks=[advanced("t1", 2)])
+        ),
+    ]
+    told: list[int] = []
+
+    assert client.result("t1").get(timeout=20, on_progress=lambda progress: told.append(progress.current)) == 30
+
+    assert told == [1, 2]
+    assert [wait.include_progress for wait in server.waits] == [True] * 3
 
 
 def test_a_silent_stream_is_given_up_and_opened_again(server: ScriptedServer) -> None:

@@ -5,9 +5,7 @@ import pytest
 
 from tailrace.client import AsyncClient, AsyncResult, Client, TaskNotFoundError
 from tailrace.client._outcome import Outcome
-from tailrace.v1 import task_pb2
-from tailrace.v1.task_pb2 import TaskResult
-from tests.unit.client.scripted_server import fail, scripted_server, success
+from tests.unit.client.scripted_server import advanced, fail, scripted_server, success
 
 WITHIN_S = 20.0
 
@@ -20,17 +18,12 @@ class ForgottenMeanwhile(AsyncResult):
         self.forget()
 
 
-def started(task_id: str) -> TaskResult:
-    progress = task_pb2.Progress(current=1)
-    return TaskResult(task_id=task_id, state=task_pb2.TASK_STATE_STARTED, revision=2, progress=progress)
-
-
 async def test_an_old_answer_that_comes_late_does_not_undo_the_end() -> None:
     async with AsyncClient("127.0.0.1:1") as client:
         result = client.result("t1")
         result._remember(Outcome(success("t1")))
 
-        result._remember(Outcome(started("t1")))
+        result._remember(Outcome(advanced("t1", 1)))
 
     assert (result.state, result.progress, result.result) == ("SUCCESS", None, 30)
 
