@@ -183,3 +183,23 @@ def test_task_whose_progress_the_server_refuses_goes_on() -> None:
     assert talk.session.is_running(a_key(1))
     talk.now = 10.0
     assert [beat_of(request) for request in talk.say()] == [[("task-1", False)]]
+
+
+def test_progress_that_must_wait_lets_the_writer_rest_when_the_others_of_a_full_frame_are_gone() -> None:
+    crowd = range(1, 1002)
+    talk = Talk(concurrency=len(crowd))
+    talk.hear(assignments(*(an_assignment(number) for number in crowd)))
+    for frame in talk.frames():
+        talk.session.written(frame, talk.now)
+    talk.now = 10.0
+    full = talk.session.next_frame(talk.now)
+    assert full is not None
+    assert len(full.request.beats.beats) == 1000
+
+    talk.hear(statuses(a_status(1001, held=False)))
+    tell(talk, 1)
+
+    assert kinds(talk.say()) == ["flow_control"]
+    assert talk.session.next_due_at() == 10.5
+    talk.now = 10.5
+    assert ("task-1", 1) in told(talk.say())[0]
