@@ -10,9 +10,9 @@ import grpc
 
 from tailrace.cli._options import CALL_TIMEOUT, show_warnings
 from tailrace.client._channel import call_channel_options
+from tailrace.client._resubmission import resubmit_request
 from tailrace.client._settings import resolve_settings
 from tailrace.client._sync_calls import SyncCalls
-from tailrace.client._task_id import new_task_id
 from tailrace.v1 import admin_service_pb2 as admin_pb
 from tailrace.v1 import task_service_pb2 as pb
 from tailrace.v1.admin_service_pb2_grpc import AdminServiceStub
@@ -78,8 +78,7 @@ class Operator:
             TaskNotFoundError: There is no such task.
             TaskNotResubmittableError: It is neither in FAILURE nor in REVOKED.
         """
-        # The new id is made here, so that a call repeated for want of an answer makes one task, not two.
-        request = pb.ResubmitTaskRequest(task_id=task_id, new_task_id=new_task_id())
+        request = resubmit_request(task_id, None)
         return self._calls.call(self._calls.stub.ResubmitTask, request, task_id=task_id).task
 
     def delete(self, task_id: str) -> None:
