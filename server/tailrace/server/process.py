@@ -41,8 +41,8 @@ SERVICES = (
     admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"],
 )
 STOP_S = 2.0
-REFUSE_S = 0.25
-"""How long a stopping server that nobody needs any more goes on telling new callers so."""
+REFUSE_S = 2.0
+"""How long a stopping server that nobody needs any more goes on telling new callers so, at most."""
 
 CHANNEL_OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.max_receive_message_length", MAX_RECEIVED_MESSAGE_BYTES),
@@ -182,7 +182,7 @@ class Server:
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         await self._calls.drain(grace_s)
         # What gRPC has received and not handed over by the time it stops is answered with a bare CANCELLED.
-        await asyncio.sleep(min(grace_s, REFUSE_S))
+        await self._calls.refuse_rest(min(grace_s, REFUSE_S))
         await self._grpc.stop(STOP_S)
         await self._let_go()
         logger.info("server_stopped")

@@ -90,7 +90,7 @@ async def test_calls_that_are_on_their_way_when_the_server_stops_hear_why(lone_a
 
         return await refused(call_again_and_again())
 
-    callers = [asyncio.create_task(call_until_refused()) for _ in range(200)]
+    callers = [asyncio.create_task(call_until_refused()) for _ in range(1000)]
     await asyncio.wait(callers, timeout=0.1)
 
     await lone_api.server.stop(LONG)

@@ -4,6 +4,7 @@ Handlers are registered as taking bytes, so that a request that does not parse i
 """
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,6 +23,9 @@ from tailrace.server.domain.errors import ServerDrainingError, StoreUnavailableE
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Request = TypeVar("Request", bound=Message)
+
+_QUIET_LOOKS = 5
+_LOOK_S = 0.05
 
 logger = structlog.get_logger(__name__)
 
@@ -42,6 +46,7 @@ class OpenCalls:
         self.draining = asyncio.Event()
         """Set once the server stops: streams say goodbye, long polls answer early, new calls are refused."""
         self._count = 0
+        self._refused_count = 0
         self._none_left = asyncio.Event()
         self._none_left.set()
 
@@ -56,6 +61,7 @@ class OpenCalls:
             ServerDrainingError: No new calls are taken.
         """
         if self.draining.is_set():
+            self._refused_count += 1
             raise ServerDrainingError
         self._count += 1
         self._none_left.clear()
@@ -74,6 +80,20 @@ class OpenCalls:
                 await self._none_left.wait()
         except TimeoutError:
             logger.warning("drain_cut_short", open_calls=self._count)
+
+    async def refuse_rest(self, at_most_s: float) -> None:
+        """Go on refusing until no call has come for a quarter of a second, at most ``at_most_s``.
+
+        Several short looks instead of a long one: a loop that is behind, and has calls to take up yet, passes through
+        all of them before this returns.
+        """
+        quiet_looks, seen = 0, self._refused_count
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(at_most_s):
+                while quiet_looks < _QUIET_LOOKS:
+                    await asyncio.sleep(_LOOK_S)
+                    quiet_looks = quiet_looks + 1 if self._refused_count == seen else 0
+                    seen = self._refused_count
 
 
 def generic_handler(service: ServiceDescriptor, servicer: object, calls: OpenCalls) -> grpc.GenericRpcHandler:
