@@ -147,6 +147,10 @@ def unknown() -> Seen:
     return look_at("nobody-sent-this", within_s=0.2)
 
 
+def of_a_type_that_nobody_knows() -> Seen:
+    return look_at(tasks.app.send_task("nobody.knows.it").id)
+
+
 def lost_with_its_worker(negative: str) -> Seen:
     return look_at(tasks.scan.delay(negative).id)
 

@@ -158,6 +158,15 @@ def unknown() -> Seen:
     return look_at("nobody-sent-this", within_s=0.2)
 
 
+def of_a_type_that_nobody_knows() -> Seen:
+    result = client.options(queue="shop").submit("nobody.knows.it")
+    while result.state in {"PENDING", "STARTED"}:
+        time.sleep(0.02)
+    seen = {"state": str(result.state)}
+    result.revoke()
+    return seen
+
+
 def lost_with_its_worker(negative: str) -> Seen:
     return look_at(client.options(**tasks.SCAN).submit(tasks.scan, negative).id)
 

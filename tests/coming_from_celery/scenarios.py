@@ -130,4 +130,9 @@ SCENARIOS = [
         celery={"error": "TimeoutError", "state": "PENDING"},
         tailrace={"error": "TaskNotFoundError"},
     ),
+    different(
+        "of_a_type_that_nobody_knows",
+        celery={"error": "NotRegistered", "state": "FAILURE"},
+        tailrace={"state": "RETRY"},
+    ),
 ]

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 BLOCK_WITHIN_S = 60.0
 STOP_WITHIN_S = 15.0
 PRINTED_ADDRESS = "localhost:7440"
+PRINTED_REDIS = "redis://localhost:6379"
 NOT_RUN = ("make ", "docker ", "pip ")
 """``make``: this very test is run by it, and ``make check`` knows its targets. The others need a network."""
 
@@ -48,10 +49,11 @@ def snippets_of(page: Path) -> list[Snippet]:
 
 
 class Reader:
-    """Somebody who follows a page to the letter, but for the port."""
+    """Somebody who follows a page to the letter, but for the ports."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, redis_url: str = PRINTED_REDIS) -> None:
         self._directory = directory
+        self._redis_url = redis_url
         self._address = f"127.0.0.1:{_free_port()}"
         self._groups: set[int] = set()
         self._environment = {
@@ -68,7 +70,7 @@ class Reader:
         Raises:
             AssertionError: It ended with an error; the text holds what it printed.
         """
-        text = snippet.text.replace(PRINTED_ADDRESS, self._address)
+        text = snippet.text.replace(PRINTED_ADDRESS, self._address).replace(PRINTED_REDIS, self._redis_url)
         if snippet.file_name:
             (self._directory / snippet.file_name).write_text(text, encoding="utf-8")
         elif snippet.language == "python":
