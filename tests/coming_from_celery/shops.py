@@ -18,6 +18,8 @@ from tests.redis_server import RedisServer, redis_server
 
 ANSWER_WITHIN_S = 60.0
 STOP_WITHIN_S = 15.0
+CELERY_OPTIONS = "-Q shop,printer -c 2 -l INFO --without-mingle --without-gossip"
+"""Two processes, as it takes Celery seconds to replace one that was killed; and no search for neighbours."""
 
 Seen = dict[str, Any]
 
@@ -45,6 +47,11 @@ class Shop:
             text=True,
         )
         self._calls = ThreadPoolExecutor(1)
+
+    @property
+    def first_worker(self) -> Process:
+        """The worker that found what had been left."""
+        return self._workers[0]
 
     @property
     def worker(self) -> Process:
@@ -116,7 +123,7 @@ def open_shops(directory: Path) -> Iterator[Shops]:
         server = processes.server(f"{redis.url}/2")
         celery = Shop(
             name="celery",
-            worker_command=_python("celery -A examples.from_celery.celery_app worker -Q shop,printer -c 1 -l INFO"),
+            worker_command=_python(f"celery -A examples.from_celery.celery_app worker {CELERY_OPTIONS}"),
             worker_is_ready=" ready.",
             environment=_environment(directory / "celery", SHOP_BROKER=f"{redis.url}/0", SHOP_BACKEND=f"{redis.url}/1"),
             directory=directory,
