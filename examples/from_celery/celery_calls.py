@@ -70,7 +70,7 @@ def at_an_eta(order: str) -> Seen:
 
 
 def revoked_before_its_time(order: str) -> Seen:
-    result = tasks.remind.apply_async((order,), countdown=1)
+    result = tasks.remind.apply_async((order,), countdown=60)
     return {"answer": result.revoke()} | look_at(result.id)
 
 

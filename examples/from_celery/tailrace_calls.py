@@ -72,7 +72,7 @@ def at_an_eta(order: str) -> Seen:
 
 
 def revoked_before_its_time(order: str) -> Seen:
-    result = client.options(delay=timedelta(seconds=1)).submit(tasks.remind, order)
+    result = client.options(delay=timedelta(minutes=1)).submit(tasks.remind, order)
     return {"answer": str(result.revoke(reason="not wanted"))} | look_at(result.id)
 
 
@@ -83,7 +83,7 @@ def revoked_while_it_runs(roll: str) -> Seen:
 
 
 def watched_while_it_runs(roll: str) -> Seen:
-    result = client.submit(tasks.develop, roll, 4)
+    result = client.options(**tasks.DEVELOP).submit(tasks.develop, roll, 4)
     seen: Seen = {}
 
     def show(progress: Progress) -> None:

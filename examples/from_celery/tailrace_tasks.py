@@ -22,7 +22,7 @@ def count_view(page: str) -> int:
     return outside.visit("page", page)
 
 
-COUNT_VIEW = Options(result_ttl=timedelta(0))
+COUNT_VIEW = Options(result_ttl=timedelta(0))  # what its callers say each time, as of the others below
 
 
 @worker.task(queue="shop", retry=RetryPolicy(max_attempts=6), retry_on=ConnectionError)
@@ -47,7 +47,7 @@ def notify(order: str) -> None:
 @worker.task(queue="shop")
 def thumbnails(photos: int) -> int:
     done, is_over = 0, current_task().revoked
-    while done < photos and not is_over.wait(0.05):
+    while done < photos and not is_over.wait(0.05):  # a thread is told, and stops by itself
         done += 1
     return done  # better some than none
 
@@ -57,7 +57,7 @@ THUMBNAILS = Options(execution_timeout=timedelta(seconds=1))
 
 @worker.task(queue="shop")
 async def poster(seconds: float) -> str:
-    await asyncio.sleep(seconds)
+    await asyncio.sleep(seconds)  # cancelled here when its time is up; a thread would sleep on
     return "a poster"
 
 

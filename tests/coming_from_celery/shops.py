@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,8 +118,10 @@ class Shops:
 @contextmanager
 def open_shops(directory: Path) -> Iterator[Shops]:
     """Open both, with nobody at work yet."""
-    processes = Processes(directory)
-    with redis_server(appendonly="yes", maxmemory_policy="noeviction") as redis:
+    with ExitStack() as stack:
+        redis = stack.enter_context(redis_server(appendonly="yes", maxmemory_policy="noeviction"))
+        processes = Processes(directory)
+        stack.callback(processes.close)
         server = processes.server(f"{redis.url}/2")
         celery = Shop(
             name="celery",
@@ -128,6 +130,7 @@ def open_shops(directory: Path) -> Iterator[Shops]:
             environment=_environment(directory / "celery", SHOP_BROKER=f"{redis.url}/0", SHOP_BACKEND=f"{redis.url}/1"),
             directory=directory,
         )
+        stack.callback(celery.close)
         tailrace = Shop(
             name="tailrace",
             worker_command=_python("tailrace.worker examples.from_celery.tailrace_tasks:worker"),
@@ -135,12 +138,8 @@ def open_shops(directory: Path) -> Iterator[Shops]:
             environment=_environment(directory / "tailrace", TAILRACE_ADDRESS=server.address),
             directory=directory,
         )
-        try:
-            yield Shops(celery=celery, tailrace=tailrace, redis=redis)
-        finally:
-            celery.close()
-            tailrace.close()
-            processes.close()
+        stack.callback(tailrace.close)
+        yield Shops(celery=celery, tailrace=tailrace, redis=redis)
 
 
 def _python(module_and_arguments: str) -> list[str]:

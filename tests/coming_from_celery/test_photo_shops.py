@@ -3,11 +3,13 @@
 Both run for real, on one Redis: Celery's worker with its pool of processes, Tailrace's server and worker.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
+from redis import Redis
 
 from tests.coming_from_celery.scenarios import SCENARIOS, Scenario, Seen, revoked, success
 from tests.coming_from_celery.shops import Shop, Shops, open_shops
@@ -30,8 +32,9 @@ class Left:
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shops, Left]]:
     with open_shops(tmp_path_factory.mktemp("shops")) as shops:
-        celery, tailrace = shops.ask_both("left_for_later")
-        shops.tailrace.call("look_at", tailrace["expired"])  # both expire as soon, and this one's wait ends then
+        celery = shops.celery.call("left_for_later")
+        tailrace = shops.tailrace.call("left_for_later")
+        shops.tailrace.call("look_at", tailrace["expired"])  # which expires as fast as the other, and began later
         left = Left(
             celery=celery,
             tailrace=tailrace,
@@ -169,4 +172,6 @@ def test_task_of_a_worker_that_is_gone_waits_for_the_visibility_timeout_only_in_
     assert shops.tailrace.call("look_at", tailrace) == success("4 frames of a-long-roll")
     assert shops.celery.call("plain_result") == success(87)  # the new worker works, and does not take up the old task
     assert shops.celery.call("state_of", celery) == "PROGRESS"
-    assert shops.redis.command("HLEN", "unacked") == ":1"
+    with Redis.from_url(f"{shops.redis.url}/0") as broker:
+        held = [json.loads(message)[0]["headers"]["id"] for message in broker.hvals("unacked")]
+    assert held.count(celery) == 1
