@@ -15,6 +15,8 @@ from tests.coming_from_celery.scenarios import SCENARIOS, Scenario, Seen, revoke
 from tests.coming_from_celery.shops import Shop, Shops, open_shops
 from tests.wait import eventually
 
+pytestmark = pytest.mark.slow
+
 CLOCK_S = 0.05
 """How exact a rest is: the times are written down by other processes than those that wait."""
 

@@ -16,6 +16,7 @@ def test_readme_shows_python_and_shell() -> None:
     assert {"python", "sh"} == {snippet.language for snippet in snippets_of(ROOT / "README.md")}
 
 
+@pytest.mark.timeout(300)  # a page starts a dozen programs, and each block has a limit of its own
 @pytest.mark.parametrize("page", RUNNABLE, ids=[page.name for page in RUNNABLE])
 def test_every_snippet_of_a_page_runs(page: Path, tmp_path: Path) -> None:
     with reader_of(page, tmp_path) as reader:
