@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from tests.faults.processes import ROOT, Process, Processes
 from tests.redis_server import RedisServer, redis_server
@@ -113,6 +114,10 @@ class Shops:
         began = [shop.begin(name, *arguments) for shop in (self.celery, self.tailrace)]
         celery, tailrace = (future.result(ANSWER_WITHIN_S) for future in began)
         return celery, tailrace
+
+
+SHOPS = pytest.StashKey[Shops]()
+"""What a test asks, for its report."""
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 
 from tests.coming_from_celery.scenarios import SCENARIOS, Scenario, Seen, revoked, success
-from tests.coming_from_celery.shops import Shop, Shops, open_shops
+from tests.coming_from_celery.shops import SHOPS, Shop, Shops, open_shops
 from tests.wait import eventually
 
 pytestmark = pytest.mark.slow
@@ -49,7 +49,8 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shops, Le
 
 
 @pytest.fixture
-def shops(opened: tuple[Shops, Left]) -> Shops:
+def shops(opened: tuple[Shops, Left], request: pytest.FixtureRequest) -> Shops:
+    request.node.stash[SHOPS] = opened[0]
     return opened[0]
 
 
