@@ -222,29 +222,53 @@ async def test_no_call_is_done_by_half_in_a_partition_that_has_begun_to_move(
     assert (stats.ready_count, stats.schedule_count, stats.lease_count) == (0, 1, 0)
 
 
+async def test_a_node_that_has_just_got_a_partition_learns_the_scripts_before_it_is_known_who_has_it(
+    fragile: RedisCluster, harness: ClusterHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await harness.store.submit_tasks(0, [a_submission()])
+    move = Move(fragile, harness.prefix())
+    move.hand_over(move.begin())
+    hung = fragile.replica_of(move.source)
+
+    def ask_the_hung_one_first(nodes: list[connection.Address]) -> None:
+        nodes.sort(key=lambda node: node[1] != hung.port)
+
+    monkeypatch.setattr("tailrace.server.store.redis.cluster.random.shuffle", ask_the_hung_one_first)
+    with Redis(port=move.target.port, protocol=2) as redis:
+        redis.script_flush()
+    os.kill(hung.pid, signal.SIGSTOP)
+    try:
+        move.end()
+
+        assert (await harness.store.read_tasks(0, ["task-1"]))[0] is not None
+    finally:
+        os.kill(hung.pid, signal.SIGCONT)
+    await asyncio.to_thread(fragile.wait_until_whole)
+
+
 class Move:
     """The way of one slot from its master to another, as ``redis-cli --cluster reshard`` does it."""
 
     def __init__(self, cluster: RedisCluster, key: str) -> None:
         self._masters = cluster.masters()
         self._slot = str(slot_of(key))
-        self._source = cluster.master_of(key)
-        self._target = next(node for node in self._masters if node is not self._source)
+        self.source = cluster.master_of(key)
+        self.target = next(node for node in self._masters if node is not self.source)
 
     def begin(self) -> list[str]:
         """Announce the move, and return the keys that are to go."""
-        source, target = (node.text("CLUSTER", "MYID") for node in (self._source, self._target))
-        assert self._target.command("CLUSTER", "SETSLOT", self._slot, "IMPORTING", source) == "+OK"
-        assert self._source.command("CLUSTER", "SETSLOT", self._slot, "MIGRATING", target) == "+OK"
-        with Redis(port=self._source.port, protocol=2) as redis:
+        source, target = (node.text("CLUSTER", "MYID") for node in (self.source, self.target))
+        assert self.target.command("CLUSTER", "SETSLOT", self._slot, "IMPORTING", source) == "+OK"
+        assert self.source.command("CLUSTER", "SETSLOT", self._slot, "MIGRATING", target) == "+OK"
+        with Redis(port=self.source.port, protocol=2) as redis:
             return sorted(redis.execute_command("CLUSTER GETKEYSINSLOT", self._slot, 10_000))
 
     def hand_over(self, keys: list[str]) -> None:
         for key in keys:
-            where = ("127.0.0.1", str(self._target.port), key, "0", "5000")
-            assert self._source.command("MIGRATE", *where) in {"+OK", "+NOKEY"}
+            where = ("127.0.0.1", str(self.target.port), key, "0", "5000")
+            assert self.source.command("MIGRATE", *where) in {"+OK", "+NOKEY"}
 
     def end(self) -> None:
-        name = self._target.text("CLUSTER", "MYID")
-        for node in (self._target, *self._masters):
+        name = self.target.text("CLUSTER", "MYID")
+        for node in (self.target, *self._masters):
             assert node.command("CLUSTER", "SETSLOT", self._slot, "NODE", name) == "+OK"

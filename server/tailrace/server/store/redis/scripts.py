@@ -56,9 +56,6 @@ _SHARED_BY_SOME = {
     "purge_queue": ("_walking",),
 }
 
-LOADS = 2
-"""How often a script is loaded for one call: what was loaded may be on a server that is just being replaced."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
@@ -103,7 +100,7 @@ class ScriptRunner:
                     await server.call("SCRIPT", "LOAD", script.text)
 
     async def run(self, name: str, keys: PartitionKeys, *arguments: Argument) -> Any:
-        """Run a script; one that the server does not know is loaded and run again.
+        """Run a script, by its text where the server does not know it, which it does from then on.
 
         It does not know any when it was restarted, or has just become the primary.
 
@@ -114,9 +111,8 @@ class ScriptRunner:
         script = self._scripts[name]
         names = (keys.lease, keys.schedule, keys.done, keys.control, keys.deadlines, keys.queues, keys.none)
         fixed = (len(names), *names, keys.prefix, *self._who)
-        for _ in range(LOADS):
-            try:
-                return await self._client.call("EVALSHA", script.sha, *fixed, *arguments)
-            except NoScriptError:
-                await self._client.call_near(keys.lease, "SCRIPT", "LOAD", script.text)
-        return await self._client.call("EVALSHA", script.sha, *fixed, *arguments)
+        try:
+            return await self._client.call("EVALSHA", script.sha, *fixed, *arguments)
+        except NoScriptError:
+            # Not SCRIPT LOAD: that names no key, so no node of a cluster says that it is the wrong one.
+            return await self._client.call("EVAL", script.text, *fixed, *arguments)
