@@ -121,6 +121,22 @@ async def test_a_second_store_on_the_same_file_is_refused_and_does_no_harm(tmp_p
     await create(tmp_path / "tailrace.db")
 
 
+async def test_a_link_to_a_file_in_use_is_refused_too(tmp_path: Path) -> None:
+    path, link = tmp_path / "tailrace.db", tmp_path / "elsewhere" / "link.db"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    first = SqliteStore(link)
+    await first.open()
+
+    assert (
+        await refusal(path) == f"{path} is in use by another server: stop that one, or give this one a store of its own"
+    )
+    assert (await refusal(link)).startswith(f"{link} is in use by another server")
+
+    await first.close()
+    await create(path)
+
+
 async def test_a_second_process_on_the_same_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "tailrace.db"
     other = await start_python(HOLD_OPEN, path)

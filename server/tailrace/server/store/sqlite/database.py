@@ -30,12 +30,14 @@ class Database:
         """
         with ExitStack() as undo:
             try:
-                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                lock = _lock(path)
+                # A link and what it leads to are one file, so they have one lock.
+                file = Path(os.path.realpath(path))
+                file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                lock = _lock(file, path)
                 undo.callback(os.close, lock)
                 # SQLite gives the files that it makes beside this one the same permissions.
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-                self.connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+                os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+                self.connection = sqlite3.connect(file, isolation_level=None, timeout=BUSY_TIMEOUT_S)
                 undo.callback(self.connection.close)
                 _prepare(self.connection, path, partitions)
             except OSError as error:
@@ -53,9 +55,9 @@ class Database:
         self._held.close()
 
 
-def _lock(path: Path) -> int:
+def _lock(file: Path, path: Path) -> int:
     # A file of its own: closing any descriptor of the database would drop the locks that SQLite itself has on it.
-    lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = os.open(file.with_name(f"{file.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
