@@ -112,13 +112,37 @@ async def test_the_oldest_is_found_behind_entries_that_were_left(steps: Steps, h
     await steps.submit(a_submission("oldest"))
     await harness.advance(10)
     await revoke_all(steps, [f"revoked-{number}" for number in range(120)])
-    assert (await steps.deliver()).task_id == "first"
+    await steps.store.purge_queue(0, "default", "", 1, PURGED)
+    assert await harness.admin.lindex(f"{harness.prefix()}q:default:0", 0) == b"revoked-0"
     await steps.submit(a_submission("younger", priority=9))
     await harness.advance(5)
 
     queue = await steps.queue()
 
     assert (queue.ready_count, queue.oldest_age_ms) == (2, 15)
+
+
+async def test_the_oldest_is_found_behind_any_number_of_entries_that_were_left_once_tasks_are_drawn(
+    steps: Steps, harness: RedisHarness
+) -> None:
+    names = [f"revoked-{number:03}" for number in range(900)]
+    await steps.submit(a_submission("first"))
+    for first in range(0, 900, 100):
+        await steps.submit(*map(a_submission, names[first : first + 100]))
+    await steps.submit(*map(a_submission, "abc"))
+    await revoke_all(steps, names)
+    await harness.advance(5)
+    before = await steps.walk()
+
+    assert (await steps.deliver()).task_id == "first"
+
+    queue = await steps.queue()
+    assert (queue.ready_count, queue.oldest_age_ms) == (3, 5)
+    assert await harness.admin.lrange(f"{harness.prefix()}q:default:0", 0, -1) == [b"a", b"b", b"c"]
+    assert await harness.admin.exists(f"{harness.prefix()}left") == 0
+    assert await harness.admin.hget(f"{harness.prefix()}qm:default", "h0") == b"901"
+    assert sorted(ids(await steps.walk())) == sorted(ids(before))
+    assert await steps.drain() == ["a", "b", "c"]
 
 
 async def test_what_was_left_goes_once_it_is_foremost(steps: Steps, harness: RedisHarness) -> None:
@@ -147,6 +171,19 @@ async def test_a_purge_takes_what_was_left_along(steps: Steps, harness: RedisHar
     assert await harness.admin.exists(f"{harness.prefix()}left", f"{harness.prefix()}q:default:0") == 0
     counters = await harness.admin.hgetall(f"{harness.prefix()}qm:default")
     assert counters == {b"mask": b"0", b"ready": b"0", b"h0": b"3"}
+
+
+async def test_a_purge_that_passes_over_what_was_left_takes_all_the_same(steps: Steps) -> None:
+    names = [f"task-{number:03}" for number in range(400)]
+    for first in range(0, 400, 100):
+        await steps.submit(*map(a_submission, names[first : first + 100]))
+    await revoke_all(steps, names[1:130])
+
+    opening = await steps.store.purge_queue(0, "default", "", 500, PURGED)
+    second = await steps.store.purge_queue(0, "default", opening.cursor, 500, PURGED)
+
+    assert (opening.count, opening.remaining, opening.cursor) == (150, 121, "ready")
+    assert (second.count, second.remaining, second.cursor) == (121, 0, "")
 
 
 async def test_a_purge_mends_a_schedule_in_passing(steps: Steps, harness: RedisHarness) -> None:

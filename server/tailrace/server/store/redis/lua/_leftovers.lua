@@ -2,7 +2,7 @@
 -- such entries of an id come before one that counts is kept in HASH <prefix>left, "<queue>:<level> <id>" -> number.
 local LEFT = PREFIX .. 'left'
 local leftovers, leftovers_before = {}, {} -- field -> number
-local left_in = {} -- list -> {queue, level} where an id was left behind
+local left_in = {} -- list -> {queue, level, entries taken from its head so far} where what was left may be foremost
 local has_left
 local function left_of(task_id, queue, level)
   local field = queue .. ':' .. level .. ' ' .. task_id
@@ -16,7 +16,7 @@ end
 local function leave_behind(task)
   local number, field = left_of(task.id, task.queue, task.priority)
   leftovers[field] = number + 1
-  left_in[list_key(task.queue, task.priority)], has_left = {task.queue, task.priority}, true
+  left_in[list_key(task.queue, task.priority)], has_left = {task.queue, task.priority, 0}, true
 end
 
 -- Tell whether the foremost entry of an id was left behind, and count it as gone if so.
@@ -28,20 +28,22 @@ local function was_left(task_id, queue, level)
   return number > 0
 end
 
--- Take what was left behind out of the heads of the lists that now have more of it: in a queue that nobody draws from it
--- would stay for ever. It costs as much as it takes out, which leaving it behind has saved.
+-- Take what was left behind out of the heads of the lists that now have more of it, or that tasks were taken from: where
+-- nobody draws for long it would stay, and hide how old the foremost task is. It costs as much as it takes out, which
+-- leaving it behind has saved.
 local LOOKED_AT, MAX_DROPPED = 10, 1000 -- entries at a time, and in one list
 local function drop_left()
   for list, where in pairs(left_in) do
+    local queue, level, taken = unpack(where)
     local count, first = 0, 0
     repeat
       first = count
-      for _, task_id in ipairs(call('LRANGE', list, first, first + LOOKED_AT - 1)) do
-        if not was_left(task_id, where[1], where[2]) then break end
+      for _, task_id in ipairs(call('LRANGE', list, taken + first, taken + first + LOOKED_AT - 1)) do
+        if not was_left(task_id, queue, level) then break end
         count = count + 1
       end
     until count < first + LOOKED_AT or count >= MAX_DROPPED
-    pops[#pops + 1] = {queue = where[1], level = where[2], count = count}
+    pops[#pops + 1] = {queue = queue, level = level, count = count}
   end
 end
 

@@ -69,6 +69,7 @@ local function draw(queue, level)
     end
   until #ids == 0 or is_enough()
   pops[#pops + 1] = {queue = queue, level = level, count = used}
+  if has_left then left_in[list] = {queue, level, used} end
 end
 
 for i = 13, 12 + queue_count do

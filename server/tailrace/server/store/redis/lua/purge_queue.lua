@@ -15,16 +15,19 @@ local function purge(task)
 end
 
 local function purge_level(level)
-  local ids = call('LRANGE', list_key(queue, level), 0, math.min(limit - looked_at, MAX_PURGED - purged) - 1)
-  for _, task_id in ipairs(ids) do
-    local task = not was_left(task_id, queue, level) and find(task_id)
-    if task and task.place == 'ready' and task.queue == queue and task.priority == level then
-      task.is_drawn = true
-      purge(task)
+  local list, count = list_key(queue, level), 0
+  repeat
+    local ids = call('LRANGE', list, count, count + math.min(limit - looked_at, MAX_PURGED - purged) - 1)
+    for _, task_id in ipairs(ids) do
+      local task = not was_left(task_id, queue, level) and find(task_id)
+      if task and task.place == 'ready' and task.queue == queue and task.priority == level then
+        task.is_drawn = true
+        purge(task)
+      end
     end
-  end
-  pops[#pops + 1] = {queue = queue, level = level, count = #ids}
-  looked_at = looked_at + #ids
+    count, looked_at = count + #ids, looked_at + #ids
+  until #ids == 0 or is_enough()
+  pops[#pops + 1] = {queue = queue, level = level, count = count}
 end
 
 local function purge_schedule(score, last_id)
