@@ -46,6 +46,15 @@ async def test_nothing_is_due_before_the_attempt_has_started(steps: Steps) -> No
     assert await steps.end_overdue() == Tick(count=0, next_due_ms=PATIENCE_MS)
 
 
+async def test_what_is_tried_again_is_due_by_its_next_deadline(steps: Steps) -> None:
+    await steps.submit_and_start(limited(retry_policy=AT_ONCE, total_timeout_ms=PATIENCE_MS + 700))
+    await steps.harness.advance(PATIENCE_MS)
+    assert await steps.end_overdue() == Tick(count=1, next_due_ms=700)
+    await steps.submit(a_submission("earlier", start_within_ms=300))
+
+    assert await steps.end_overdue() == Tick(count=0, next_due_ms=300)
+
+
 async def test_beats_do_not_put_the_limit_off(steps: Steps) -> None:
     delivery = await steps.submit_and_start(limited())
     await steps.harness.advance(1_000)

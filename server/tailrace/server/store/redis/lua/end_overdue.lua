@@ -5,7 +5,7 @@
 local failures = {start = ARGV[4], execution = ARGV[5], total = ARGV[6]}
 
 local ids = call('ZRANGEBYSCORE', KEYS[5], '-inf', NOW, 'LIMIT', 0, #ARGV - 6)
-local earliest = call('ZRANGE', KEYS[5], #ids, #ids, 'WITHSCORES')[2]
+local earliest = tonumber(call('ZRANGE', KEYS[5], #ids, #ids, 'WITHSCORES')[2])
 local ended = 0
 for _, task_id in ipairs(ids) do
   local task = find(task_id)
@@ -18,6 +18,10 @@ for _, task_id in ipairs(ids) do
   else
     table.insert(stale.deadlines, task_id)
   end
+end
+for _, task in ipairs(touched) do -- what is tried again may have another deadline
+  local deadline_ms = deadline_of(task)
+  if deadline_ms then earliest = math.min(earliest or deadline_ms, deadline_ms) end
 end
 local ready = commit()
 return {ended, earliest and math.max(0, earliest - NOW) or false, ready, change_lines()}
