@@ -37,7 +37,17 @@ TIMES = (
         ("deadline_ms and deadline_ms <= NOW", "deadline_ms and deadline_ms < NOW"),
     ),
     redis("an overdue task is handed out", "lua/lease_tasks.lua", ("if is_overdue(task) then", "if false then")),
-    redis("all that is overdue at once has one jitter", "lua/end_overdue.lua", ("ARGV[6 + ended]", "ARGV[7]")),
+    redis(
+        "no time to bring the result of an attempt after an outage",
+        "lua/end_overdue.lua",
+        ("NOW < grace_until and has_but_overrun(task)", "false"),
+    ),
+    redis(
+        "no limit holds after an outage",
+        "lua/_deadlines.lua",
+        ("return task.state == 'STARTED' and not (", "return not ("),
+    ),
+    redis("all that is overdue at once has one jitter", "lua/end_overdue.lua", ("ARGV[8 + ended]", "ARGV[9]")),
     redis("a retry comes after the total timeout", "lua/_rules.lua", ("if task.total_deadline_ms and", "if false and")),
     redis(
         "the span to start within begins before the scheduled start",

@@ -35,8 +35,16 @@ TIMES_AND_QUEUES = (
         ),
     ),
     sqlite(
+        "no time to bring the result of an attempt after an outage",
+        (f"{SQLITE}/duties.py", "if grace_ms > 0 and has_but_overrun", "if False and has_but_overrun"),
+    ),
+    sqlite(
+        "no limit holds after an outage",
+        (DEADLINE, "return record.state is TaskState.STARTED and not is_over", "return not is_over"),
+    ),
+    sqlite(
         "the holder of an overdue lease is not told",
-        (f"{SQLITE}/duties.py", "            records.tell_holder(record, ended)\n", ""),
+        (f"{SQLITE}/duties.py", "        records.tell_holder(record, ended)\n", ""),
     ),
     sqlite("a deadline passes 1 ms late", (f"{SQLITE}/statements.py", "deadline_ms <= ?", "deadline_ms < ?")),
     sqlite("a deadline passes early", (f"{SQLITE}/statements.py", "deadline_ms <= ?", "deadline_ms <= ? + 9999999")),
@@ -44,8 +52,8 @@ TIMES_AND_QUEUES = (
         "all that is overdue at once has one jitter",
         (
             f"{SQLITE}/duties.py",
-            "zip(task_ids, jitters, strict=False)",
-            "zip(task_ids, jitters[:1] * len(task_ids), strict=False)",
+            "zip(missed, jitters, strict=False)",
+            "zip(missed, jitters[:1] * len(missed), strict=False)",
         ),
     ),
     sqlite(

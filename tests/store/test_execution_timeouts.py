@@ -4,6 +4,7 @@ from tailrace.server.domain.deadline import EXECUTION_GRACE_MS
 from tailrace.server.domain.lease import EXECUTION_TIMEOUT_TYPE
 from tailrace.server.domain.retry import RetryPolicy
 from tailrace.server.domain.task import Place, Submission, TaskState
+from tailrace.server.store.base import REAP_GAP_MS, REAP_GRACE_MS
 from tailrace.server.store.changes import LeaseNews
 from tailrace.server.store.values import ResultStored, Tick
 from tests.store.builders import MISSED, STOP, a_failure, a_policy, a_submission, a_success
@@ -220,3 +221,53 @@ async def test_the_limit_is_kept_over_a_restart(steps: Steps) -> None:
 
     assert (await steps.end_overdue()).count == 1
     assert (await steps.read()).failure == MISSED.execution
+
+
+async def test_whoever_was_cut_off_past_the_limit_may_still_bring_the_result(steps: Steps) -> None:
+    delivery = await steps.submit_and_start(limited())
+    await steps.reap()
+    await steps.harness.advance(PATIENCE_MS + 1)
+
+    assert await steps.end_overdue() == Tick(count=0, next_due_ms=REAP_GRACE_MS)
+
+    stored = await steps.end(a_success("task-1", delivery.lease_token))
+    assert stored == ResultStored(state=TaskState.SUCCESS, is_duplicate=False)
+
+
+async def test_the_grace_after_a_gap_ends_with_that_of_the_lease(steps: Steps) -> None:
+    await steps.submit_and_start(limited())
+    await steps.reap()
+    await steps.harness.advance(PATIENCE_MS + 1)
+    await steps.reap()
+    for waited_ms in range(REAP_GAP_MS, REAP_GRACE_MS, REAP_GAP_MS):
+        await steps.harness.advance(REAP_GAP_MS)
+        await steps.reap()
+        assert await steps.end_overdue() == Tick(count=0, next_due_ms=REAP_GRACE_MS - waited_ms)
+    await steps.harness.advance(REAP_GAP_MS)
+
+    assert await steps.end_overdue() == Tick(count=1, next_due_ms=None)
+
+    assert (await steps.read()).failure == MISSED.execution
+
+
+async def test_after_a_gap_every_other_deadline_holds_at_once(steps: Steps) -> None:
+    await steps.submit_and_start(limited())
+    await steps.submit_and_start(limited("total", total_timeout_ms=PATIENCE_MS + 1))
+    await steps.submit(a_submission("start", start_within_ms=PATIENCE_MS), a_submission("next", start_within_ms=20_000))
+    await steps.reap()
+    await steps.harness.advance(PATIENCE_MS + 1)
+
+    assert await steps.end_overdue() == Tick(count=2, next_due_ms=20_000 - PATIENCE_MS - 1)
+
+    assert (await steps.read()).state is TaskState.STARTED
+    assert (await steps.read("total")).failure == MISSED.total
+    assert (await steps.read("start")).failure == MISSED.start
+
+
+async def test_a_clock_that_went_back_gives_time_too(steps: Steps) -> None:
+    await steps.submit_and_start(limited())
+    await steps.harness.advance(PATIENCE_MS + 1)
+    await steps.reap()
+    await steps.harness.advance(-1)
+
+    assert await steps.end_overdue() == Tick(count=0, next_due_ms=REAP_GRACE_MS)

@@ -9,6 +9,7 @@ from tailrace.server.domain.deadline import (
     EXECUTION_GRACE_MS,
     DeadlineFailures,
     deadline_of,
+    has_but_overrun,
     is_overdue,
     miss_deadline,
 )
@@ -191,3 +192,17 @@ def test_a_task_that_was_asked_to_stop_ends_as_it_was_asked_to(times: dict[str, 
     ended = missed(asked)
 
     assert (ended.state, ended.failure, ended.revocation) == (TaskState.REVOKED, b"stop", None)
+
+
+@pytest.mark.parametrize(
+    ("record", "has_but"),
+    [
+        (a_started(execution_timeout_ms=300), True),
+        (a_started(execution_timeout_ms=300, total_timeout_ms=20), False),
+        (a_started(execution_timeout_ms=300, total_timeout_ms=21), True),
+        (a_record(start_within_ms=20), False),
+        (a_delivered(total_timeout_ms=20), False),
+    ],
+)
+def test_only_a_running_attempt_with_time_left_in_all_has_but_overrun(record: TaskRecord, has_but: bool) -> None:
+    assert has_but_overrun(record, now_ms=NOW_MS + 20) is has_but

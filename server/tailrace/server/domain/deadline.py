@@ -36,6 +36,12 @@ def is_overdue(record: TaskRecord, *, now_ms: int) -> bool:
     return deadline is not None and deadline <= now_ms
 
 
+def has_but_overrun(record: TaskRecord, *, now_ms: int) -> bool:
+    """Tell whether all that an overdue task has missed is the end of its attempt."""
+    is_over = record.total_deadline_ms is not None and record.total_deadline_ms <= now_ms
+    return record.state is TaskState.STARTED and not is_over
+
+
 def miss_deadline(record: TaskRecord, failures: DeadlineFailures, *, jitter: int, now_ms: int) -> TaskRecord:
     """Act on an overdue task: FAILURE after ``total_timeout``, REVOKED after a start deadline.
 

@@ -129,7 +129,8 @@ class Store(OperatorStore, Protocol):
         """Act on up to ``len(jitters)`` tasks whose deadline has passed, the earliest first, ties by id.
 
         ``domain.deadline`` says what becomes of each; the jitters, in order, are for those that are tried again, which
-        go to the tail of their queue when there is no backoff. The holder of a lease that ends so is told.
+        go to the tail of their queue when there is no backoff. The holder of a lease that ends so is told. In the grace
+        that follows a jump of the clock (see ``reap_leases``) attempts that ran too long are left to their workers.
         """
 
     async def promote_due(self, partition: int, limit: int) -> Tick:

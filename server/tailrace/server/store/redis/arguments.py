@@ -9,7 +9,7 @@ from tailrace.server.domain.deadline import DeadlineFailures
 from tailrace.server.domain.lease import AttemptEnd
 from tailrace.server.domain.retry import DEFAULT_MAX_LOST_LEASES, NO_RETRY, RetryPolicy
 from tailrace.server.domain.task import DEFAULT_LEASE_MS, DEFAULT_RESULT_TTL_MS, Submission, TaskState
-from tailrace.server.store.base import MAX_CALL_BYTES
+from tailrace.server.store.base import MAX_CALL_BYTES, REAP_GAP_MS, REAP_GRACE_MS
 from tailrace.server.store.redis.connection import Argument
 from tailrace.server.store.values import Beat, LeaseRequest, Release, Revocation
 
@@ -125,7 +125,7 @@ def revoke_arguments(revocations: Sequence[Revocation]) -> list[Argument]:
 
 def overdue_arguments(failures: DeadlineFailures, jitters: Sequence[int]) -> list[Argument]:
     """For ``end_overdue``."""
-    return [*_failures(failures), *jitters]
+    return [*_failures(failures), REAP_GAP_MS, REAP_GRACE_MS, *jitters]
 
 
 def _failures(failures: DeadlineFailures) -> tuple[bytes, bytes, bytes]:

@@ -49,6 +49,8 @@ _SHARED = (
     "_waiting",
 )
 _SHARED_BY_SOME = {
+    "reap_leases": ("_grace",),
+    "end_overdue": ("_grace",),
     "read_details": ("_details",),
     "list_tasks": ("_details", "_walking"),
     "list_queues": ("_stats",),

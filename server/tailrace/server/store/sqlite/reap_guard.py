@@ -26,15 +26,16 @@ class ReapGuards:
 
     def grace_ms(self, connection: sqlite3.Connection, partition: int, now_ms: int, *, has_leases: bool) -> int:
         """Note that leases are looked after now, and tell how much longer lost ones are left alone."""
-        guard = self._guards.get(partition) or _read(connection, partition) or _Guard(now_ms, 0)
-        grace_until_ms = guard.grace_until_ms
-        if now_ms - guard.last_reap_ms > REAP_GAP_MS or now_ms < guard.last_reap_ms:
-            grace_until_ms = now_ms + REAP_GRACE_MS
+        grace_until_ms = self._grace_end(connection, partition, now_ms)
         self._guards[partition] = _Guard(now_ms, grace_until_ms)
         self._unwritten.add(partition)
         if has_leases:
             self.write(connection, [partition])
         return max(0, grace_until_ms - now_ms)
+
+    def grace_left_ms(self, connection: sqlite3.Connection, partition: int, now_ms: int) -> int:
+        """Tell how much longer attempts that ran too long are left to their workers."""
+        return max(0, self._grace_end(connection, partition, now_ms) - now_ms)
 
     def write(self, connection: sqlite3.Connection, partitions: list[int] | None = None) -> None:
         """Write the guards of some partitions, or all that are not written yet."""
@@ -43,6 +44,11 @@ class ReapGuards:
             values = (partition, guard.last_reap_ms, guard.grace_until_ms)
             connection.execute(statements.WRITE_REAP_GUARD, values)
             self._unwritten.discard(partition)
+
+    def _grace_end(self, connection: sqlite3.Connection, partition: int, now_ms: int) -> int:
+        guard = self._guards.get(partition) or _read(connection, partition) or _Guard(now_ms, 0)
+        is_after_gap = now_ms - guard.last_reap_ms > REAP_GAP_MS or now_ms < guard.last_reap_ms
+        return now_ms + REAP_GRACE_MS if is_after_gap else guard.grace_until_ms
 
 
 def _read(connection: sqlite3.Connection, partition: int) -> _Guard | None:

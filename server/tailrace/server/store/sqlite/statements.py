@@ -123,8 +123,11 @@ WHERE partition = ? AND deadline_ms IS NOT NULL AND deadline_ms <= ?
 ORDER BY deadline_ms, task_id
 LIMIT ?
 """
-NEXT_DEADLINE: Final = """
-SELECT min(deadline_ms) FROM task INDEXED BY task_deadline WHERE partition = ? AND deadline_ms IS NOT NULL
+NEXT_DEADLINES: Final = """
+SELECT task_id, deadline_ms FROM task INDEXED BY task_deadline
+WHERE partition = ? AND deadline_ms IS NOT NULL
+ORDER BY deadline_ms, task_id
+LIMIT ?
 """
 
 COUNT_IN_QUEUE: Final = """

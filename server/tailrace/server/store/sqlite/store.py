@@ -133,7 +133,11 @@ class SqliteStore(OperatorCalls):
 
     async def end_overdue(self, partition: int, failures: DeadlineFailures, jitters: Sequence[int]) -> Tick:
         """See Store."""
-        return await self._run(partition, lambda records: duties.end_overdue(records, failures, jitters), in_doubt=None)
+        return await self._run(
+            partition,
+            lambda records: duties.end_overdue(records, failures, jitters, self._reap_guards),
+            in_doubt=None,
+        )
 
     async def promote_due(self, partition: int, limit: int) -> Tick:
         """See Store."""

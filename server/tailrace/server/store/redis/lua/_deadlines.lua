@@ -6,6 +6,11 @@ local function is_overdue(task)
   return deadline_ms and deadline_ms <= NOW
 end
 
+-- Tell whether all that an overdue task has missed is the end of its attempt.
+local function has_but_overrun(task)
+  return task.state == 'STARTED' and not (task.total_deadline_ms and task.total_deadline_ms <= NOW)
+end
+
 -- `failures`: what it ends with: start, execution, total.
 local function miss_deadline(task, failures, jitter)
   if task.place == 'lease' then tell_holder(task) end

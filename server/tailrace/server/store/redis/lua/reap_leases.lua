@@ -1,12 +1,10 @@
 -- Take tasks from holders whose lease ran out; the earliest expiry goes foremost to the head of its queue.
--- After a gap between two calls, or a clock that went backwards, workers first get time to come back.
+-- After a gap between two calls nothing is taken for a while; see _grace.lua.
 -- KEYS, ARGV 1 to 3: see _prelude.lua. Then: limit, gap_ms, grace_ms, the failure of a lost lease (bytes).
 -- Returns {number of tasks, ms until the next one is due or nil, queues that got tasks, changes}.
 local limit, gap_ms, grace_ms, failure = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 
-local control = call('HMGET', KEYS[4], 'last_reap', 'grace_until')
-local last_reap, grace_until = tonumber(control[1]), tonumber(control[2]) or 0
-if last_reap and (NOW - last_reap > gap_ms or NOW < last_reap) then grace_until = NOW + grace_ms end
+local grace_until = grace_end(gap_ms, grace_ms)
 local is_grace = NOW < grace_until
 
 local ids = is_grace and {} or call('ZRANGEBYSCORE', KEYS[1], '-inf', NOW, 'LIMIT', 0, limit)
