@@ -8,7 +8,7 @@ from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.domain.errors import LeaseLostError
 from tailrace.server.store.base import MAX_CALL_BYTES
 from tailrace.server.store.sqlite.store import SqliteStore
-from tailrace.server.store.values import Beat, LeaseHeld
+from tailrace.server.store.values import Beat, LeaseHeld, Release
 from tests.store.builders import a_submission, a_success
 from tests.store.sqlite_harness import open_sqlite
 from tests.store.steps import Steps
@@ -53,3 +53,20 @@ async def test_checkpoints_of_many_tasks_go_to_the_store_in_calls_of_bounded_siz
     assert [type(answer) for answer in answers] == [LeaseLostError] * 20
     assert sum(store.sizes_bytes) == 20 * len(checkpoint)
     assert max(store.sizes_bytes) <= MAX_CALL_BYTES
+
+
+async def test_more_leases_than_one_call_holds_are_given_back_in_their_order(tmp_path: Path) -> None:
+    names = [f"task-{number:04}" for number in range(600)]
+    async with open_sqlite(tmp_path) as harness:
+        steps = Steps(harness)
+        await steps.submit(*map(a_submission, names))
+        await steps.submit(a_submission("behind"))
+        deliveries = (await steps.lease(count=len(names))).deliveries
+
+        outcomes = await Coordinator(harness.store).release(
+            [Release(task_id=d.task_id, lease_token=d.lease_token) for d in deliveries]
+            + [Release(task_id="behind", lease_token=b"none")]
+        )
+
+        assert [type(outcome) for outcome in outcomes] == [type(None)] * len(names) + [LeaseLostError]
+        assert [d.task_id for d in (await steps.lease(count=700)).deliveries] == [*names, "behind"]

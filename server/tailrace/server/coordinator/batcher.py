@@ -32,6 +32,13 @@ class Batcher(Generic[Item, Outcome]):
 
     One store call is under way at a time; the first item goes at once, so nothing is added to the latency of an idle
     server. A caller that is cancelled leaves its items in the batch: whether they took effect is unknown to it.
+
+    Args:
+        call: The store call.
+        size_of: How large an item is, in bytes.
+        deadline_s: How long one store call may take.
+        is_last_first: Whether of items that take several calls the last go first: what the store puts to the head of a
+            queue ends up in front of what the calls before have put there.
     """
 
     def __init__(
@@ -40,8 +47,10 @@ class Batcher(Generic[Item, Outcome]):
         *,
         size_of: Callable[[Item], int] = lambda _: 0,
         deadline_s: float = CALL_DEADLINE_S,
+        is_last_first: bool = False,
     ) -> None:
         self._call = call
+        self._is_last_first = is_last_first
         self._size_of = size_of
         self._deadline_s = deadline_s
         self._chunks: deque[_Chunk[Item, Outcome]] = deque()
@@ -58,7 +67,7 @@ class Batcher(Generic[Item, Outcome]):
         chunks = list(self._cut(items))
         size_bytes = sum(chunk.size_bytes for chunk in chunks)
         self._check_room(len(items), size_bytes)
-        self._chunks.extend(chunks)
+        self._chunks.extend(reversed(chunks) if self._is_last_first else chunks)
         self._waiting_items += len(items)
         self._waiting_bytes += size_bytes
         if self._pump is None and chunks:

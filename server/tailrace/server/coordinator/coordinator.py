@@ -57,7 +57,8 @@ class Coordinator:
         self._progress_waits = [Batcher(partial(watch, p)) for p in partitions]
         self._beats = [Batcher(partial(store.beat_leases, p), size_of=_beat_bytes) for p in partitions]
         self._ends = [Batcher(partial(store.store_results, p), size_of=_end_bytes) for p in partitions]
-        self._releases = [Batcher(partial(store.release_leases, p, failure=RELEASED_TOO_OFTEN)) for p in partitions]
+        release = partial(store.release_leases, failure=RELEASED_TOO_OFTEN)
+        self._releases = [Batcher(partial(release, p), is_last_first=True) for p in partitions]
         self._revocations = [Batcher(partial(store.revoke_tasks, p), size_of=_revocation_bytes) for p in partitions]
 
     @property
@@ -161,7 +162,10 @@ class Coordinator:
         ]
 
     async def release(self, releases: Sequence[Release]) -> list[TailraceError | None]:
-        """Give leases back; None where it worked, LeaseLostError where the token is not the current one."""
+        """Give leases back; None where it worked, LeaseLostError where the token is not the current one.
+
+        Tasks without delay go to the head of their queue in the order of the call, the first of them foremost.
+        """
         outcomes = await self._spread(self._releases, releases, lambda release: release.task_id)
         return [
             outcome if isinstance(outcome, TailraceError) else None if outcome else LeaseLostError(release.task_id)
