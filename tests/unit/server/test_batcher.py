@@ -7,7 +7,7 @@ import pytest
 
 from tailrace.server.coordinator import batcher as batcher_module
 from tailrace.server.coordinator.batcher import Batcher
-from tailrace.server.domain.errors import StoreUnavailableError
+from tailrace.server.domain.errors import StoreUnavailableError, TailraceError
 from tailrace.server.store.base import MAX_CALL_BYTES, MAX_ITEMS
 from tests.unit.server.turns import other_tasks_ran
 
@@ -34,7 +34,7 @@ class GatedCalls:
         self._gate.release()
 
 
-def start(batcher: Batcher[str, str], *items: str) -> asyncio.Task[list[str]]:
+def start(batcher: Batcher[str, str], *items: str) -> asyncio.Task[list[str | TailraceError]]:
     return asyncio.create_task(batcher.run(items))
 
 
@@ -171,39 +171,62 @@ async def test_caller_cancelled_during_its_own_call_does_not_cancel_the_call() -
         await gone
 
 
-@pytest.mark.parametrize(("item", "error"), [("fail", StoreUnavailableError), ("crash", KeyError)])
-async def test_error_reaches_every_caller_of_the_batch_and_no_other(item: str, error: type[Exception]) -> None:
+async def test_error_of_a_call_answers_every_item_of_it_and_no_other() -> None:
     calls = GatedCalls(is_open=False)
     batcher = Batcher[str, str](calls)
     first = start(batcher, "a")
     await calls.began.acquire()
-    batch = [start(batcher, "b"), start(batcher, item), start(batcher, "c")]
+    batch = [start(batcher, "b", "c"), start(batcher, "fail"), start(batcher, "d")]
     await other_tasks_ran()
 
-    calls.let_one_through()
-    calls.let_one_through()
+    for _ in range(3):
+        calls.let_one_through()
+
+    assert await first == ["A"]
+    answers = await asyncio.gather(*batch)
+    assert [[type(outcome) for outcome in answer] for answer in answers] == [
+        [StoreUnavailableError] * 2,
+        [StoreUnavailableError],
+        [StoreUnavailableError],
+    ]
+    assert await batcher.run(["e"]) == ["E"]
+
+
+async def test_fault_of_the_store_itself_reaches_every_caller_of_the_batch_and_no_other() -> None:
+    calls = GatedCalls(is_open=False)
+    batcher = Batcher[str, str](calls)
+    first = start(batcher, "a")
+    await calls.began.acquire()
+    batch = [start(batcher, "b"), start(batcher, "crash"), start(batcher, "c")]
+    await other_tasks_ran()
+
+    for _ in range(3):
+        calls.let_one_through()
     outcomes = await asyncio.gather(first, *batch, return_exceptions=True)
-    calls.let_one_through()
 
     assert outcomes[0] == ["A"]
-    assert [type(outcome) for outcome in outcomes[1:]] == [error] * 3
+    assert [type(outcome) for outcome in outcomes[1:]] == [KeyError] * 3
     assert await batcher.run(["d"]) == ["D"]
 
 
-async def test_caller_whose_items_were_cut_hears_of_the_first_error() -> None:
-    calls = GatedCalls()
+async def test_items_that_took_several_calls_are_answered_by_what_became_of_their_own() -> None:
+    items = ["a"] * MAX_ITEMS + ["fail"] + ["b"] * MAX_ITEMS
 
-    with pytest.raises(StoreUnavailableError):
-        await Batcher[str, str](calls).run(["fail"] * (2 * MAX_ITEMS))
+    outcomes = await Batcher[str, str](GatedCalls()).run(items)
+
+    assert outcomes[:MAX_ITEMS] == ["A"] * MAX_ITEMS
+    assert [type(outcome) for outcome in outcomes[MAX_ITEMS:-1]] == [StoreUnavailableError] * MAX_ITEMS
+    assert outcomes[-1] == "B"
 
 
 async def test_store_that_does_not_answer_in_time_is_unavailable_and_asked_again() -> None:
     calls = GatedCalls(is_open=False)
     batcher = Batcher[str, str](calls, deadline_s=0.02)
 
-    with pytest.raises(StoreUnavailableError, match="did not answer"):
-        await batcher.run(["a"])
+    (outcome,) = await batcher.run(["a"])
 
+    assert isinstance(outcome, StoreUnavailableError)
+    assert "did not answer" in str(outcome)
     calls.let_one_through()
     assert await batcher.run(["b"]) == ["B"]
 

@@ -1,14 +1,16 @@
 """The use cases: what each item of a call is answered, wherever it lives and whatever shares a store call with it."""
 
 import asyncio
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
 from tailrace.server.coordinator.coordinator import Coordinator
-from tailrace.server.domain.errors import LeaseLostError
+from tailrace.server.domain.errors import LeaseLostError, StoreFullError
 from tailrace.server.store.base import MAX_CALL_BYTES
 from tailrace.server.store.sqlite.store import SqliteStore
-from tailrace.server.store.values import Beat, LeaseHeld, Release
+from tailrace.server.store.sqlite.writer import Done
+from tailrace.server.store.values import Beat, LeaseHeld, Release, Submitted
 from tests.store.builders import a_submission, a_success
 from tests.store.sqlite_harness import open_sqlite
 from tests.store.steps import Steps
@@ -70,3 +72,21 @@ async def test_more_leases_than_one_call_holds_are_given_back_in_their_order(tmp
 
         assert [type(outcome) for outcome in outcomes] == [type(None)] * len(names) + [LeaseLostError]
         assert [d.task_id for d in (await steps.lease(count=700)).deliveries] == [*names, "behind"]
+
+
+async def test_tasks_that_were_accepted_before_the_store_was_full_are_not_told_to_be_refused(tmp_path: Path) -> None:
+    """Of those that are, nothing was done: whoever submits them anew under other ids has each of them once."""
+
+    def leave_room_for_one(connection: sqlite3.Connection) -> Done[None]:
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages + 300}")
+        return Done(None)
+
+    async with open_sqlite(tmp_path) as harness:
+        await harness.store._writer.run(leave_room_for_one)
+        large = bytes(MAX_CALL_BYTES - 1_000)
+
+        outcomes = await Coordinator(harness.store).submit([a_submission(name, payload=large) for name in "abc"])
+
+        assert [type(outcome) for outcome in outcomes] == [Submitted, StoreFullError, StoreFullError]
+        assert [bool(snapshot) for snapshot in await harness.store.read_tasks(0, "abc")] == [True, False, False]

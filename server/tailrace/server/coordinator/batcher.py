@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
-from tailrace.server.domain.errors import StoreUnavailableError
+from tailrace.server.domain.errors import StoreUnavailableError, TailraceError
 from tailrace.server.store.base import MAX_CALL_BYTES, MAX_ITEMS
 
 Item = TypeVar("Item")
@@ -58,11 +58,14 @@ class Batcher(Generic[Item, Outcome]):
         self._waiting_bytes = 0
         self._pump: asyncio.Task[None] | None = None
 
-    async def run(self, items: Sequence[Item]) -> list[Outcome]:
+    async def run(self, items: Sequence[Item]) -> list[Outcome | TailraceError]:
         """Have the store do something for each item; outcomes come in the order of the items.
 
+        Where items take several store calls, each succeeds or fails by itself: those of one that failed are answered
+        with its error.
+
         Raises:
-            StoreUnavailableError: The store did not answer, or too much is waiting for it already.
+            StoreUnavailableError: Too much is waiting for the store already; nothing was done.
         """
         chunks = list(self._cut(items))
         size_bytes = sum(chunk.size_bytes for chunk in chunks)
@@ -72,8 +75,13 @@ class Batcher(Generic[Item, Outcome]):
         self._waiting_bytes += size_bytes
         if self._pump is None and chunks:
             self._pump = asyncio.create_task(self._pump_chunks())
-        answers = await asyncio.gather(*(chunk.answer for chunk in chunks))
-        return [outcome for answer in answers for outcome in answer]
+        answers = await asyncio.gather(*(chunk.answer for chunk in chunks), return_exceptions=True)
+        outcomes: list[Outcome | TailraceError] = []
+        for chunk, answer in zip(chunks, answers, strict=True):
+            if isinstance(answer, BaseException) and not isinstance(answer, TailraceError):
+                raise answer
+            outcomes += [answer] * len(chunk.items) if isinstance(answer, TailraceError) else answer
+        return outcomes
 
     def _check_room(self, count: int, size_bytes: int) -> None:
         """Refuse to add to a line that is too long; one caller alone never makes it so."""

@@ -205,7 +205,7 @@ class Coordinator:
 
 async def _run(batcher: Batcher[Item, Outcome], items: Sequence[Item]) -> list[Outcome | TailraceError]:
     try:
-        return list(await batcher.run(items))
+        return await batcher.run(items)
     except TailraceError as error:
         return [error] * len(items)
 
