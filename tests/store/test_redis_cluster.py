@@ -173,7 +173,7 @@ async def test_a_partition_that_moves_is_away_for_a_while_and_whole_afterwards(
     keys = move.begin()
     half = len(keys) // 2
 
-    monkeypatch.setattr(connection, "CALL_DEADLINE_S", 0.3)
+    monkeypatch.setattr(connection, "CALL_DEADLINE_S", 1.0)
     for part in (keys[:half], keys[half:]):
         move.hand_over(part)
         with pytest.raises(StoreUnavailableError, match="is moving this partition to another node"):
@@ -207,7 +207,7 @@ async def test_no_call_is_done_by_half_in_a_partition_that_has_begun_to_move(
 
     move = Move(fragile, harness.prefix())
     keys = move.begin()
-    monkeypatch.setattr(connection, "CALL_DEADLINE_S", 0.3)
+    monkeypatch.setattr(connection, "CALL_DEADLINE_S", 1.0)
     move.hand_over([f"{harness.prefix()}{moved}:task-1"])
     with pytest.raises(StoreUnavailableError, match="is moving this partition to another node"):
         await steps.end(end)
