@@ -3,10 +3,11 @@
 import asyncio
 
 import pytest
+from redis.asyncio import Redis
 
 from tailrace.server.domain.retry import RetryPolicy
 from tailrace.server.domain.task import TaskState
-from tailrace.server.store.changes import EpochBreak, LeaseNews, QueueReady, TaskChanged
+from tailrace.server.store.changes import DrainRequested, EpochBreak, LeaseNews, QueueReady, TaskChanged
 from tailrace.server.store.values import Beat, Release, Revocation
 from tests.redis_server import redis_server
 from tests.store.builders import LOST, STOP, a_failure, a_lease_request, a_submission, a_success
@@ -322,3 +323,18 @@ async def test_the_process_that_took_the_latest_beat_is_the_one_that_hears_of_th
             await harness.store.revoke_tasks(0, [Revocation(task_id="task-1", failure=STOP)])
             await moved_to.hears_exactly(LeaseNews(task_id="task-1", lease_token=token, revocation=STOP))
             assert not [change for change in listener.changes if isinstance(change, LeaseNews)]
+
+
+async def test_processes_hear_nothing_of_another_database_of_the_same_redis(redis_url: str) -> None:
+    """Whoever shares a Redis gives each deployment a database of its own, but channels belong to all databases."""
+    async with open_redis(redis_url) as harness:
+        apart, together = [await harness.another_store(name, url=f"{redis_url}/1") for name in ("apart", "together")]
+        async with listening_to(apart) as listener:
+            await harness.store.submit_tasks(0, [a_submission()])
+            await harness.store.drain_worker("worker-1")
+            await together.drain_worker("a-sign-that-all-has-arrived")
+            await listener.hears_exactly(DrainRequested("a-sign-that-all-has-arrived"))
+
+        assert listener.changes == [DrainRequested("a-sign-that-all-has-arrived")]
+    async with Redis.from_url(f"{redis_url}/1") as admin:
+        await admin.flushdb()

@@ -37,6 +37,15 @@ def test_channels_of_two_namespaces_differ() -> None:
     assert len(set(itertools.chain(*names))) == 8
 
 
+def test_channels_of_two_databases_differ_and_keys_do_not() -> None:
+    first, second = Keyspace("a"), Keyspace("a", database=2)
+
+    assert (second.meta, second.replicas, second.workers_of("r")) == (first.meta, first.replicas, first.workers_of("r"))
+    assert second.partition(0, 1) == first.partition(0, 1)
+    assert (first.wake_channel, second.wake_channel) == ("tr:a:w", "tr:a:2:w")
+    assert (second.broadcast_channel, second.replica_channel("r")) == ("tr:a:2:n:*", "tr:a:2:n:r")
+
+
 @pytest.mark.parametrize("namespace", ["", "a b", "a:b", "{a}", "a*", "a\n", "-a", "x" * 65])
 def test_a_namespace_that_makes_ambiguous_keys_is_refused(namespace: str) -> None:
     with pytest.raises(ValueError, match="namespace"):

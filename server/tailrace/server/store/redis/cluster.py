@@ -67,6 +67,8 @@ class ClusterClient:
         self._turn = random.randrange(len(self._seeds) + 1)
         self.address = ",".join(f"{host}:{port}" for host, port in self._seeds)
         """Where the cluster is looked for, for people."""
+        self.database = 0
+        """A cluster has but one."""
 
     async def call(self, *command: Argument) -> Any:
         """Run one command, where the first key is that it names; any node will do for one without.

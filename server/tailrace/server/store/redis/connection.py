@@ -55,6 +55,10 @@ class Client(Protocol):
     def address(self) -> str:
         """Where Redis is, for people."""
 
+    @property
+    def database(self) -> int:
+        """Which of its databases is used."""
+
     async def call(self, *command: Argument) -> Any:
         """Run one command, where the key is that it names.
 
@@ -106,6 +110,8 @@ class RedisClient:
         )
         self.address = _address(self._settings)
         """Where Redis is, for people."""
+        self.database = int(self._settings.get("db") or 0)
+        """Which of its databases is used."""
 
     async def call(self, *command: Argument) -> Any:
         """Run one command.

@@ -66,7 +66,6 @@ class RedisEngine:
     ) -> None:
         if not _REPLICA_ID.fullmatch(replica_id):
             raise ValueError(f"replica id {replica_id!r} must be 1 to 20 of A-Z a-z 0-9 _ -")
-        self._keyspace = Keyspace(namespace)
         self._replica_id = replica_id
         self._wanted_partitions = checked_partitions(partitions)
         self._feed = ChangeFeed()
@@ -75,6 +74,7 @@ class RedisEngine:
         self._client: Client = (
             ClusterClient(url, lambda: self._feed.put(EpochBreak())) if self._is_cluster else RedisClient(url)
         )
+        self._keyspace = Keyspace(namespace, database=self._client.database)
         self._scripts = ScriptRunner(
             self._client, channel_prefix=self._keyspace.channel_prefix, replica_id=replica_id, clock=clock
         )

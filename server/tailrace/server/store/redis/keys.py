@@ -30,8 +30,10 @@ With ``T`` for ``tr:<namespace>:{<tag>}:``, the prefix of one partition:
 ====================  ======  ==========================================================================
 
 Channels: ``tr:<ns>:n:<replica>`` tells one server process of changes, ``tr:<ns>:n:*`` tells all of them, and
-``tr:<ns>:w`` wakes whoever has workers for a queue. A task's own keys are put together in ``lua/_prelude.lua``, from
-the prefix that it is given, because most scripts learn only in Redis which tasks they are about.
+``tr:<ns>:w`` wakes whoever has workers for a queue. Redis has one set of channels for all its databases: in any but the
+first the number comes behind the namespace, as in ``tr:<ns>:<database>:w``. A task's own keys are put together in
+``lua/_prelude.lua``, from the prefix that it is given, because most scripts learn only in Redis which tasks they are
+about.
 """
 
 import binascii
@@ -59,20 +61,21 @@ class PartitionKeys:
 
 
 class Keyspace:
-    """The names of one deployment.
+    """The names of one deployment in one database of a Redis.
 
     Raises:
         ValueError: The namespace would not make good keys: 1 to 64 of ``A-Z a-z 0-9 . _ -``.
     """
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: str, *, database: int = 0) -> None:
         if not _NAME.fullmatch(namespace):
             raise ValueError(f"namespace {namespace!r} must be 1 to 64 of A-Z a-z 0-9 . _ -")
-        self.channel_prefix = f"tr:{namespace}:"
-        self.meta = f"tr:{namespace}:meta"
+        self._key_prefix = f"tr:{namespace}:"
+        self.channel_prefix = f"{self._key_prefix}{database}:" if database else self._key_prefix
+        self.meta = f"{self._key_prefix}meta"
         self.broadcast_channel = f"{self.channel_prefix}n:*"
         self.wake_channel = f"{self.channel_prefix}w"
-        self.replicas = f"{self.channel_prefix}replicas"
+        self.replicas = f"{self._key_prefix}replicas"
 
     def replica_channel(self, replica_id: str) -> str:
         """Name the channel on which one server process is told of changes."""
@@ -80,11 +83,11 @@ class Keyspace:
 
     def workers_of(self, replica_id: str) -> str:
         """Name what one server process says of the workers that are connected to it."""
-        return f"{self.channel_prefix}workers:{replica_id}"
+        return f"{self._key_prefix}workers:{replica_id}"
 
     def partition(self, partition: int, partitions: int) -> PartitionKeys:
         """Name the fixed keys of the ``partition``-th of ``partitions``."""
-        prefix = f"{self.channel_prefix}{{{partition_tag(partition, partitions)}}}:"
+        prefix = f"{self._key_prefix}{{{partition_tag(partition, partitions)}}}:"
         return PartitionKeys(
             prefix=prefix,
             lease=f"{prefix}lease",
