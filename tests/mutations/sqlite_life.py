@@ -116,8 +116,8 @@ LIFE = (
         "the lowest priority goes first",
         (
             f"{SQLITE}/statements.py",
-            "JOIN input USING (seq)\nWHERE partition = ? AND queue = ? AND place = 'ready'\nORDER BY priority DESC",
-            "JOIN input USING (seq)\nWHERE partition = ? AND queue = ? AND place = 'ready'\nORDER BY priority",
+            "outcome USING (seq)\nWHERE partition = ? AND queue = ? AND place = 'ready'\nORDER BY priority DESC",
+            "outcome USING (seq)\nWHERE partition = ? AND queue = ? AND place = 'ready'\nORDER BY priority",
         ),
     ),
     sqlite(
