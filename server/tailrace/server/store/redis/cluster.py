@@ -30,6 +30,8 @@ TOPOLOGY_PATIENCE_S = 2.0
 """How long a call waits for what they say before it tries a node once more that has just failed."""
 SHORTEST_PAUSE_S = 0.01
 LONGEST_PAUSE_S = 0.4
+SHORTEST_ATTEMPT_S = 0.3
+"""With less time left nothing is tried again: it would end in doubt, and so far it was certainly not executed."""
 _KEYLESS = frozenset({"INFO", "PING", "PUBLISH", "TIME"})
 _SCRIPTS = frozenset({"EVAL", "EVALSHA"})
 
@@ -133,7 +135,7 @@ class ClusterClient:
                 if error.may_have_run or not error.is_passing:
                     raise
             pause_s = next(pauses)
-            if time.monotonic() + pause_s > ends_at:
+            if time.monotonic() + pause_s + SHORTEST_ATTEMPT_S > ends_at:
                 raise failed
             await asyncio.sleep(pause_s)
 
