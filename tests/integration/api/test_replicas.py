@@ -16,6 +16,7 @@ from tailrace.v1.task_service_pb2 import (
     WaitForResponse,
     WaitTarget,
 )
+from tailrace.v1.worker_service_pb2 import ReleaseTasksRequest
 from tests.integration.api.serving import CALL_S, Api, a_success, seconds
 from tests.integration.api.work_peer import WorkPeer
 from tests.wait import eventually_async
@@ -135,3 +136,24 @@ async def test_worker_that_moved_to_the_other_server_is_told_there(servers: tupl
     assert time.monotonic() - asked_at < 1.0
     assert (status.held, status.revoke_requested) == (True, True)
     await moved.close()
+
+
+async def test_credit_comes_back_when_a_call_to_the_other_server_ends_the_attempt(servers: tuple[Api, Api]) -> None:
+    one, other = servers
+    await one.submit_many("stored", "released", "last")
+    peer = WorkPeer(one)
+    await peer.hello(credit=1)
+
+    (stored,) = await peer.assigned()
+    await peer.start(stored.lease)
+    await other.store(a_success(stored.lease))
+    (status,) = (await peer.expect("lease_statuses")).statuses
+    assert (status.task_id, status.held) == ("stored", False)
+    (released,) = await peer.assigned()
+    await peer.start(released.lease)
+    await other.workers.ReleaseTasks(ReleaseTasksRequest(leases=[released.lease], delay=seconds(60)), timeout=CALL_S)
+    (status,) = (await peer.expect("lease_statuses")).statuses
+    assert (status.task_id, status.held) == ("released", False)
+
+    assert [assignment.lease.task_id for assignment in await peer.assigned()] == ["last"]
+    await peer.close()

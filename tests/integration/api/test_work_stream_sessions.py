@@ -2,7 +2,8 @@
 
 from tailrace.v1 import task_pb2
 from tailrace.v1 import worker_service_pb2 as pb
-from tests.integration.api.serving import MIB, Api, a_success, seconds
+from tailrace.v1.task_service_pb2 import REVOKE_MODE_FORCE, RevokeRequest
+from tests.integration.api.serving import CALL_S, MIB, Api, a_success, seconds
 from tests.integration.api.stream_steps import ids, nobody_is_served, nothing_more_is_drawn, peer_with_task, until_state
 from tests.integration.api.work_peer import WorkPeer
 
@@ -82,6 +83,79 @@ async def test_lease_taken_by_stream_is_finished_by_a_call(api: Api) -> None:
     await api.store(a_success(assignment.lease))
 
     assert await api.state() == "SUCCESS"
+
+
+async def test_credit_comes_back_when_a_lease_taken_by_stream_is_ended_by_a_call(api: Api) -> None:
+    await api.submit_many("stored", "stored-too", "released", "mentioned", "last")
+    peer = WorkPeer(api)
+    await peer.hello(credit=1)
+
+    (stored,) = await peer.assigned()
+    await peer.start(stored.lease)
+    await api.store(a_success(stored.lease))
+    (status,) = (await peer.expect("lease_statuses")).statuses
+    assert (status.lease_token, status.held) == (stored.lease.lease_token, False)
+
+    (stored_too,) = await peer.assigned()
+    await api.store_many(a_success(stored_too.lease))
+    assert (await peer.expect("lease_statuses")).statuses[0].task_id == "stored-too"
+
+    (released,) = await peer.assigned()
+    await api.workers.ReleaseTasks(pb.ReleaseTasksRequest(leases=[released.lease], delay=seconds(60)), timeout=CALL_S)
+    assert (await peer.expect("lease_statuses")).statuses[0].task_id == "released"
+
+    (mentioned,) = await peer.assigned()
+    assert (await api.beat(mentioned.lease)).held
+    await api.tasks.Revoke(RevokeRequest(task_ids=["mentioned"], mode=REVOKE_MODE_FORCE), timeout=CALL_S)
+    assert (await peer.expect("lease_statuses")).statuses[0].task_id == "mentioned"
+
+    assert ids([stored, stored_too, released, mentioned, *await peer.assigned()])[-1] == "last"
+    await peer.close()
+
+
+async def test_worker_on_its_way_out_may_leave_once_a_call_ended_its_last_task(api: Api) -> None:
+    peer, assignment = await peer_with_task(api)
+    await peer.start(assignment.lease)
+    await peer.say(drain=pb.Drain())
+    assert await peer.is_quiet()
+
+    await api.store(a_success(assignment.lease))
+
+    await peer.expect("lease_statuses")
+    await peer.expect("drained")
+    await peer.ended()
+
+
+async def test_worker_that_came_back_is_told_though_its_older_stream_was_not_seen_to_break(api: Api) -> None:
+    older, assignment = await peer_with_task(api)
+    await older.start(assignment.lease)
+    newer = WorkPeer(api)
+    await newer.hello(credit=0, held=[assignment.lease])
+
+    await api.tasks.Revoke(RevokeRequest(task_ids=["task-1"]), timeout=CALL_S)
+
+    (status,) = (await newer.expect("lease_statuses")).statuses
+    assert (status.held, status.revoke_requested) == (True, True)
+    await newer.close()
+    await older.close()
+
+
+async def test_thousand_streams_that_broke_leave_nothing_behind(api: Api) -> None:
+    names = [f"task-{number}" for number in range(1_000)]
+    await api.submit_many(*names)
+    for begin in range(0, len(names), 50):
+        peers = [WorkPeer(api) for _ in names[begin : begin + 50]]
+        for peer in peers:
+            await peer.hello(credit=1)
+            await peer.assigned()
+        for peer in peers:
+            peer.break_off()
+
+    await nobody_is_served(api)
+
+    dispatcher, presence = api.server.dispatcher, api.server.presence
+    assert (len(dispatcher.holders), len(dispatcher._pools), len(dispatcher._kinds)) == (0, 0, 0)
+    assert (presence.workers(), presence._to_give_back) == ([], [])
 
 
 async def test_lease_taken_by_a_call_is_finished_by_stream(api: Api) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from tailrace.server.dispatch.holders import Holders
 from tailrace.server.dispatch.session import WorkerSession
 from tailrace.server.store.changes import LeaseNews
 from tailrace.server.store.values import Delivery
@@ -61,12 +62,14 @@ def a_session(
     max_bytes: int = 0,
     queues: Sequence[str] = ("default",),
     told: list[LeaseNews] | None = None,
+    holders: Holders | None = None,
 ) -> WorkerSession:
     """Make a session with credit; ``told`` takes the news that it passes on."""
     session = WorkerSession(
         session_id="s",
         worker_id="w",
         queues=tuple(queues),
+        holders=Holders() if holders is None else holders,
         on_assigned=Wakes(),
         on_news=([] if told is None else told).append,
     )

@@ -21,7 +21,7 @@ from tailrace.server.store.changes import EpochBreak, LeaseNews, QueueReady, Tas
 from tailrace.server.store.sqlite.store import SqliteStore
 from tailrace.server.store.values import Delivery, Leased, LeaseRequest, Revocation
 from tests.store.builders import a_submission
-from tests.unit.server.deliveries import a_delivery
+from tests.unit.server.deliveries import a_delivery, a_session, key_of
 from tests.wait import eventually_answers, eventually_async
 
 
@@ -56,12 +56,6 @@ class Taker:
 
     def assign(self, deliveries: Sequence[Delivery]) -> None:
         self.got.extend(deliveries)
-
-    def hear(self, news: LeaseNews) -> bool:
-        held = [delivery for delivery in self.got if delivery.lease_token == news.lease_token]
-        for delivery in held:
-            self.got.remove(delivery)
-        return bool(held)
 
     def make_room(self, more: int) -> None:
         self._room += more
@@ -479,13 +473,36 @@ async def test_news_of_a_task_look_at_no_pool_so_that_they_cost_the_same_however
 
 async def test_news_of_a_lost_lease_reach_who_holds_it_and_make_room_for_another_task(store: SqliteStore) -> None:
     async with running_dispatcher(store) as dispatcher:
-        holder, bystander = Taker(1), Taker(1, "elsewhere")
+        told: list[LeaseNews] = []
+        holder = a_session(max_outstanding=1, holders=dispatcher.holders, told=told)
+        bystander = Taker(1, "elsewhere")
         dispatcher.join(bystander)
         dispatcher.join(holder)
         await submit(store, "task-1", "task-2")
-        await eventually_async(lambda: holder.task_ids == ["task-1"], "the first task is taken")
+        await eventually_async(lambda: holder.room == 0, "the first task is taken")
+        (first,) = holder.take_to_write(max_items=10, max_bytes=1_000)
+        holder.mention(key_of(first))
 
         await store.revoke_tasks(0, [Revocation(task_id="task-1", failure=b"why")])
 
-        await eventually_async(lambda: holder.task_ids == ["task-2"], "the room is used again")
+        await eventually_async(lambda: holder.room == 0 and bool(told), "the room is used again")
+        (second,) = holder.take_to_write(max_items=10, max_bytes=1_000)
+        assert (first.task_id, second.task_id) == ("task-1", "task-2")
+        assert told == [LeaseNews(task_id="task-1", lease_token=first.lease_token, revocation=None)]
         assert bystander.got == []
+
+
+async def test_news_of_a_lease_look_at_no_pool_but_that_of_its_holder(dispatcher: Dispatcher) -> None:
+    looks: list[str] = []
+
+    class Pools(dict[Any, Any]):
+        def values(self) -> Any:
+            looks.append("at all of them")
+            return super().values()
+
+    dispatcher._pools = Pools()
+    dispatcher.join(Taker(1))
+
+    dispatcher.apply(LeaseNews(task_id="task-1", lease_token=b"token", revocation=None))
+
+    assert looks == []

@@ -10,6 +10,7 @@ import pytest
 from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.coordinator.operators import Operators
 from tailrace.server.dispatch import presence as presence_module
+from tailrace.server.dispatch.holders import Holders
 from tailrace.server.dispatch.presence import Presence
 from tailrace.server.dispatch.session import WorkerSession
 from tailrace.server.domain.errors import StoreUnavailableError
@@ -51,6 +52,7 @@ class Stage:
             session_id=session_id,
             worker_id=worker_id,
             queues=("default",),
+            holders=Holders(),
             on_assigned=Wakes(),
             on_news=unheard,
         )

@@ -10,6 +10,7 @@ from tailrace.server.api import work_outbox as outbox_module
 from tailrace.server.api.inbox import Inbox
 from tailrace.server.api.violations import invalid
 from tailrace.server.api.work_outbox import WorkOutbox
+from tailrace.server.dispatch.holders import Holders
 from tailrace.server.dispatch.session import WorkerSession
 from tailrace.server.domain.errors import InvalidRequestError
 from tailrace.v1 import worker_service_pb2 as pb
@@ -254,7 +255,12 @@ async def test_nothing_to_say_for_a_while_is_an_empty_frame() -> None:
 async def test_assignment_wakes_the_writer() -> None:
     outbox = WorkOutbox()
     session = WorkerSession(
-        session_id="s", worker_id="w", queues=("default",), on_assigned=outbox.wake, on_news=unheard
+        session_id="s",
+        worker_id="w",
+        queues=("default",),
+        holders=Holders(),
+        on_assigned=outbox.wake,
+        on_news=unheard,
     )
     outbox.welcome(pb.Welcome(), session)
     await outbox.next_frame(LONG_S)

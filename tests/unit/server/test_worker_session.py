@@ -2,6 +2,7 @@
 
 import pytest
 
+from tailrace.server.dispatch.holders import Holders
 from tailrace.server.dispatch.session import WorkerSession
 from tailrace.server.store.changes import LeaseNews
 from tailrace.server.store.values import Delivery
@@ -15,7 +16,9 @@ def written(session: WorkerSession) -> list[str]:
 
 
 def test_worker_that_has_not_said_otherwise_takes_nothing() -> None:
-    session = WorkerSession(session_id="s", worker_id="w", queues=("default",), on_assigned=Wakes(), on_news=unheard)
+    session = WorkerSession(
+        session_id="s", worker_id="w", queues=("default",), holders=Holders(), on_assigned=Wakes(), on_news=unheard
+    )
 
     assert session.room == 0
 
@@ -96,7 +99,9 @@ def test_session_closed_to_new_gives_up_what_was_not_written_and_keeps_what_was(
 
 def test_every_assignment_is_announced() -> None:
     wakes = Wakes()
-    session = WorkerSession(session_id="s", worker_id="w", queues=("default",), on_assigned=wakes, on_news=unheard)
+    session = WorkerSession(
+        session_id="s", worker_id="w", queues=("default",), holders=Holders(), on_assigned=wakes, on_news=unheard
+    )
 
     session.assign(deliveries(1))
     session.assign(deliveries(2, 3))
@@ -307,3 +312,28 @@ def test_limit_in_bytes_may_come_and_go() -> None:
     assert (session.room, session.room_bytes) == (9, 700)
     session.set_max_outstanding(10)
     assert (session.room, session.room_bytes) == (9, None)
+
+
+def test_holders_are_known_by_their_leases_until_these_are_settled_or_the_stream_is_over() -> None:
+    holders = Holders()
+    older, newer = a_session(holders=holders), a_session(holders=holders)
+    older.assign(deliveries(1, 2, 3))
+    newer.hold(key_of(a_delivery(1)))
+    newer.hold(key_of(a_delivery(1)))
+
+    assert [list(holders.of(key_of(a_delivery(n)))) for n in (1, 2, 4)] == [[older, newer], [older], []]
+    newer.settle(key_of(a_delivery(1)))
+    older.settle(key_of(a_delivery(2)))
+    assert [list(holders.of(key_of(a_delivery(n)))) for n in (1, 2, 3)] == [[older], [], [older]]
+    older.leave()
+    assert (len(holders), older.holds_nothing) == (0, True)
+
+
+def test_what_was_taken_back_has_no_holder() -> None:
+    holders = Holders()
+    session = a_session(holders=holders)
+    session.assign(deliveries(1, 2))
+
+    session.take_back_unwritten()
+
+    assert len(holders) == 0

@@ -9,14 +9,17 @@ from tailrace.server.api import render
 from tailrace.server.api.parse_work import parse_attempt_result, parse_beat, parse_progress, parse_release
 from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.domain import limits
-from tailrace.server.domain.errors import LeaseLostError, TailraceError
+from tailrace.server.domain.errors import LeaseLostError, StoreUnavailableError, TailraceError
 from tailrace.server.domain.lease import AttemptEnd
 from tailrace.server.store.values import LeaseHeld, ResultStored
+from tailrace.v1 import task_pb2
 from tailrace.v1 import worker_service_pb2 as pb
 
 Wire = TypeVar("Wire")
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
+
+_UNAVAILABLE = render.item_error(StoreUnavailableError("")).code
 
 
 class Attempts:
@@ -61,6 +64,16 @@ class Attempts:
 
     def _parse_result(self, path: str) -> Callable[[pb.AttemptResult], AttemptEnd]:
         return lambda result: parse_attempt_result(result, max_payload_bytes=self._max_payload_bytes, path=path)
+
+
+def is_lost(status: pb.LeaseStatus) -> bool:
+    """Tell whether the answer to a beat says that its worker does not hold the lease."""
+    return not (status.held or status.HasField("error"))
+
+
+def is_final(error: task_pb2.ItemError) -> bool:
+    """Tell whether an answer settles the lease: stored, or refused for good. The others are to be sent again."""
+    return error.code != _UNAVAILABLE
 
 
 def _parsed(parse: Callable[[Wire], Item], item: Wire) -> Item | TailraceError:

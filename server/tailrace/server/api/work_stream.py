@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 import structlog
 
 from tailrace.server.api import render
-from tailrace.server.api.attempts import Attempts
+from tailrace.server.api.attempts import Attempts, is_final, is_lost
 from tailrace.server.api.inbox import Inbox
 from tailrace.server.api.parse_fields import check_count
 from tailrace.server.api.parse_work import check_worker, parse_release_delay
@@ -24,16 +24,14 @@ from tailrace.server.dispatch.dispatcher import Dispatcher, give_back
 from tailrace.server.dispatch.presence import Presence
 from tailrace.server.dispatch.session import WorkerSession
 from tailrace.server.domain import limits
-from tailrace.server.domain.errors import ProtocolUnsupportedError, StoreUnavailableError
+from tailrace.server.domain.errors import ProtocolUnsupportedError
 from tailrace.server.store.changes import LeaseNews
-from tailrace.v1 import task_pb2
 from tailrace.v1 import worker_service_pb2 as pb
 
 Write = Callable[[bytes], Awaitable[None]]
 
 SERVER_DRAIN_GRACE_S = 10.0
 FLUSH_S = 5.0
-_UNAVAILABLE = render.item_error(StoreUnavailableError("")).code
 
 logger = structlog.get_logger(__name__)
 
@@ -116,6 +114,7 @@ class WorkStream:
             session_id=self._streams.enter(hello.session_id, self),
             worker_id=worker_id,
             queues=tuple(hello.worker.queues),
+            holders=self._dispatcher.holders,
             on_assigned=self._outbox.wake,
             on_news=lambda news: self._tell(session, news),
         )
@@ -165,6 +164,7 @@ class WorkStream:
             self._streams.leave(session.session_id, self)
             unwritten = session.close_to_new()
             self._outbox.close()
+            session.leave()
             try:
                 # After an error too: gRPC cannot send a status while the stream's first write is under way.
                 await asyncio.wait([writer], timeout=FLUSH_S)
@@ -256,21 +256,21 @@ class WorkStream:
             session.mention((beat.lease.task_id, beat.lease.lease_token))
         statuses = await self._attempts.beat(beats, worker_id=session.worker_id)
         for status in statuses:
-            if not (status.held or status.HasField("error")):
+            if is_lost(status):
                 session.settle((status.task_id, status.lease_token))
         self._outbox.statuses(statuses)
 
     async def _end_attempts(self, session: WorkerSession, results: Sequence[pb.AttemptResult]) -> None:
         acks = await self._attempts.end(results)
         for ack in acks:
-            if _is_final(ack.error):
+            if is_final(ack.error):
                 session.settle((ack.task_id, ack.lease_token))
         self._outbox.acks(acks)
 
     async def _release(self, session: WorkerSession, releases: pb.LeaseReleases) -> None:
         items = await self._attempts.release(releases.leases, parse_release_delay(releases, "releases.delay"))
         for item in items:
-            if _is_final(item.error):
+            if is_final(item.error):
                 session.settle((item.task_id, item.lease_token))
         self._outbox.release_acks(items)
 
@@ -288,11 +288,6 @@ def _check_frame(frame: pb.WorkRequest) -> None:
     check_count("beats.beats", frame.beats.beats, limit=limits.MAX_BATCH_ITEMS)
     check_count("results.results", frame.results.results, limit=limits.MAX_BATCH_ITEMS)
     check_count("releases.leases", frame.releases.leases, limit=limits.MAX_BATCH_ITEMS)
-
-
-def _is_final(error: task_pb2.ItemError) -> bool:
-    """Tell whether an answer settles the lease: stored, or refused for good. The others are to be sent again."""
-    return error.code != _UNAVAILABLE
 
 
 def _check_flow_control(flow_control: pb.FlowControl, field: str) -> None:

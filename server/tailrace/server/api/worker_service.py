@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
 from tailrace.server.api import render
-from tailrace.server.api.attempts import Attempts
+from tailrace.server.api.attempts import Attempts, is_final, is_lost
 from tailrace.server.api.handler import Context, OpenCalls
 from tailrace.server.api.parse_fields import check_count, check_size, span_ms
 from tailrace.server.api.parse_work import check_worker, check_worker_id, parse_attempt_result, parse_release_delay
@@ -17,8 +17,7 @@ from tailrace.server.dispatch.dispatcher import Dispatcher, give_back
 from tailrace.server.dispatch.presence import Presence
 from tailrace.server.dispatch.session import count_that_fits
 from tailrace.server.domain import limits
-from tailrace.server.domain.errors import LimitExceededError, TailraceError
-from tailrace.server.store.changes import LeaseNews
+from tailrace.server.domain.errors import LimitExceededError, StoreUnavailableError, TailraceError
 from tailrace.server.store.values import Delivery
 from tailrace.v1 import worker_service_pb2 as pb
 from tailrace.v1.worker_service_pb2_grpc import WorkerServiceServicer
@@ -78,8 +77,11 @@ class WorkerService(WorkerServiceServicer):
         check_worker_id(violations, "worker_id", request.worker_id)
         violations.raise_if_any()
         check_count("beats", request.beats, limit=limits.MAX_BATCH_ITEMS)
+        statuses = await self._attempts.beat(request.beats, worker_id=request.worker_id)
+        for status in statuses:
+            self._dispatcher.mentioned((status.task_id, status.lease_token), is_over=is_lost(status))
         return pb.HeartbeatResponse(
-            leases=await self._attempts.beat(request.beats, worker_id=request.worker_id),
+            leases=statuses,
             heartbeat_interval=render.duration_ms(limits.HEARTBEAT_INTERVAL_MS),
         )
 
@@ -89,6 +91,8 @@ class WorkerService(WorkerServiceServicer):
             raise invalid("result", "is required")
         end = parse_attempt_result(request.result, max_payload_bytes=self._max_payload_bytes, path="result")
         outcome = (await self._coordinator.store_results([end]))[0]
+        is_unknown = isinstance(outcome, StoreUnavailableError)
+        self._dispatcher.mentioned((end.task_id, end.lease_token), is_over=not is_unknown)
         if isinstance(outcome, TailraceError):
             raise outcome
         return pb.StoreResultResponse(state=render.STATES[outcome.state], duplicate=outcome.is_duplicate)
@@ -99,13 +103,19 @@ class WorkerService(WorkerServiceServicer):
         """End many attempts, each by itself."""
         check_count("results", request.results, limit=limits.MAX_BATCH_ITEMS, minimum=1)
         check_size("results", request.ByteSize())
-        return pb.BatchStoreResultsResponse(acks=await self._attempts.end(request.results))
+        acks = await self._attempts.end(request.results)
+        for ack in acks:
+            self._dispatcher.mentioned((ack.task_id, ack.lease_token), is_over=is_final(ack.error))
+        return pb.BatchStoreResultsResponse(acks=acks)
 
     async def ReleaseTasks(self, request: pb.ReleaseTasksRequest, context: Context) -> pb.ReleaseTasksResponse:
         """Give leases back."""
         check_count("leases", request.leases, limit=limits.MAX_BATCH_ITEMS, minimum=1)
         delay_ms = parse_release_delay(request, "delay")
-        return pb.ReleaseTasksResponse(items=await self._attempts.release(request.leases, delay_ms))
+        items = await self._attempts.release(request.leases, delay_ms)
+        for item in items:
+            self._dispatcher.mentioned((item.task_id, item.lease_token), is_over=is_final(item.error))
+        return pb.ReleaseTasksResponse(items=items)
 
     async def _lease(self, request: pb.LeaseTasksRequest, wait_ms: int) -> Sequence[Delivery]:
         worker_id = request.worker.worker_id
@@ -197,7 +207,3 @@ class _LeaseCall:
         """Take tasks; the call then answers."""
         self.deliveries = deliveries
         self.arrived.set()
-
-    def hear(self, news: LeaseNews) -> bool:
-        """Hold nothing: the worker hears of its leases when it beats them."""
-        return False

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tailrace.server.store.changes import LeaseNews
 from tailrace.server.store.values import Delivery
 
 
@@ -37,9 +36,6 @@ class Consumer(Protocol):
 
     def assign(self, deliveries: Sequence[Delivery]) -> None:
         """Take tasks, at most ``room`` of them; never waits."""
-
-    def hear(self, news: LeaseNews) -> bool:
-        """Take news of a lease; tells whether it is this consumer's. Never waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

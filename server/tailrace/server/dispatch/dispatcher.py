@@ -14,6 +14,8 @@ import structlog
 
 from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.dispatch.consumer import Consumer, Kind, count_that_has_room, kind_of, split
+from tailrace.server.dispatch.holders import Holders
+from tailrace.server.dispatch.session import LeaseKey
 from tailrace.server.domain.errors import TailraceError
 from tailrace.server.domain.lease import DELIVERY_LEASE_MS
 from tailrace.server.store.base import MAX_ITEMS
@@ -142,6 +144,8 @@ class Dispatcher:
 
     def __init__(self, coordinator: Coordinator) -> None:
         self._coordinator = coordinator
+        self.holders = Holders()
+        """Which sessions hold which lease."""
         self._pools: dict[Kind, _Pool] = {}
         self._kinds: dict[Consumer, Kind] = {}
         self._tasks: asyncio.TaskGroup | None = None
@@ -205,12 +209,21 @@ class Dispatcher:
                 if isinstance(change, EpochBreak) or change.queue in pool.queues:
                     pool.wake(is_ready=True)
 
+    def mentioned(self, key: LeaseKey, *, is_over: bool = False) -> None:
+        """Hear that a worker spoke of a lease in a call of its own, and whether it is held no longer.
+
+        Its stream, if it has one here, then has that credit back.
+        """
+        for session in self.holders.of(key):
+            session.mention(key)
+        if is_over:
+            self._pass_on(LeaseNews(task_id=key[0], lease_token=key[1], revocation=None))
+
     def _pass_on(self, news: LeaseNews) -> None:
-        """Tell whoever holds the lease, and draw again if that made room."""
-        for pool in self._pools.values():
-            if any(consumer.hear(news) for consumer in pool.consumers):
-                pool.wake(is_ready=False)
-                return
+        """Tell whoever holds the lease, and draw again where that made room."""
+        for session in self.holders.of((news.task_id, news.lease_token)):
+            session.hear(news)
+            self.made_room(session)
 
 
 async def give_back(coordinator: Coordinator, deliveries: Sequence[Delivery]) -> None:

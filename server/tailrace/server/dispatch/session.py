@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tailrace.server.dispatch.holders import Holders
 from tailrace.server.store.changes import LeaseNews
 from tailrace.server.store.values import Delivery
 
@@ -34,12 +35,14 @@ class WorkerSession:
         session_id: str,
         worker_id: str,
         queues: tuple[str, ...],
+        holders: Holders,
         on_assigned: Callable[[], None],
         on_news: Callable[[LeaseNews], None],
     ) -> None:
         self.session_id = session_id
         self.worker_id = worker_id
         self.queues = queues
+        self._holders = holders
         self._on_assigned = on_assigned
         self._on_news = on_news
         self._max_outstanding = 0
@@ -94,8 +97,7 @@ class WorkerSession:
     def assign(self, deliveries: Sequence[Delivery]) -> None:
         """Charge deliveries to the worker's credit and pass them on to be written."""
         for delivery in deliveries:
-            self._outstanding[_key_of(delivery)] = _Outstanding(delivery.input_bytes)
-            self._outstanding_bytes += delivery.input_bytes
+            self._charge(_key_of(delivery), _Outstanding(delivery.input_bytes))
         self._unwritten.extend(deliveries)
         self._unwritten_bytes += sum(map(_payload_bytes, deliveries))
         self._on_assigned()
@@ -117,7 +119,7 @@ class WorkerSession:
 
     def hold(self, key: LeaseKey) -> None:
         """Charge a lease that the worker brought along from an earlier stream: a task, of a size that is not known."""
-        self._outstanding[key] = _Outstanding(0, is_mentioned=True)
+        self._charge(key, _Outstanding(0, is_mentioned=True))
 
     def mention(self, key: LeaseKey) -> None:
         """Note that the worker spoke of a lease, so that it surely has it; unknown ones are ignored."""
@@ -128,6 +130,12 @@ class WorkerSession:
         """Return the credit of a lease that ended, was given back or is lost; unknown ones are ignored."""
         if (outstanding := self._outstanding.pop(key, None)) is not None:
             self._outstanding_bytes -= outstanding.input_bytes
+            self._holders.discard(key, self)
+
+    def leave(self) -> None:
+        """Hold nothing any more: the stream is over. What its worker holds lives on."""
+        for key in tuple(self._outstanding):
+            self.settle(key)
 
     def hear(self, news: LeaseNews) -> bool:
         """Take news of a lease and pass them on if the worker has it. Returns whether it is this worker's.
@@ -145,6 +153,12 @@ class WorkerSession:
         if is_mentioned:
             self._on_news(news)
         return True
+
+    def _charge(self, key: LeaseKey, outstanding: _Outstanding) -> None:
+        self.settle(key)
+        self._outstanding[key] = outstanding
+        self._outstanding_bytes += outstanding.input_bytes
+        self._holders.add(key, self)
 
     def _take_off(self, key: LeaseKey) -> bool:
         """Drop a delivery that was not written yet: the worker need never hear of it."""

@@ -50,3 +50,8 @@ local function tell_holder(task, revocation)
   local fate = revocation and 'revoked:' .. hex(revocation) or 'lost'
   if task.holder then news[#news + 1] = {task.holder, '! ' .. task.id .. ' ' .. hex(task.lease_token) .. ' ' .. fate} end
 end
+
+-- Tell of a lease that its worker ends here, before it ends, to the replica that it spoke to last: it counts it still.
+local function tell_holder_elsewhere(task)
+  if task.holder ~= REPLICA then tell_holder(task) end
+end

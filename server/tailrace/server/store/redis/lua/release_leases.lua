@@ -17,7 +17,10 @@ local releases = {}
 for i = 5, #ARGV, 3 do
   local task = find(ARGV[i])
   local is_held = holds(task, ARGV[i + 1])
-  if is_held then release(task, tonumber(ARGV[i + 2])) end
+  if is_held then
+    tell_holder_elsewhere(task)
+    release(task, tonumber(ARGV[i + 2]))
+  end
   releases[#releases + 1] = is_held
 end
 local ready = commit()

@@ -25,6 +25,7 @@ local function store(task, token, payload, failure_type, line)
   if not holds(task, token) then return false end
   local state, has_payload, how = string.match(line, '^(%u+) ([01]) ?(.*)$')
   payload = has_payload == '1' and payload
+  tell_holder_elsewhere(task)
   if task.state ~= 'STARTED' then start(task) end
   local is_overruled = task.has_revocation and state ~= 'SUCCESS'
   if is_overruled then
