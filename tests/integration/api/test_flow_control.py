@@ -6,9 +6,9 @@ import grpc
 import pytest
 
 from tailrace.v1 import worker_service_pb2 as pb
-from tests.integration.api.flow_steps import flow, for_kib, submit_kib, work_off
-from tests.integration.api.serving import Api, a_worker, seconds
-from tests.integration.api.stream_steps import ids, until_state
+from tests.integration.api.flow_steps import KIB, flow, for_kib, submit_kib, work_off
+from tests.integration.api.serving import MIB, Api, a_worker, seconds
+from tests.integration.api.stream_steps import ids, nothing_more_is_drawn, until_state
 from tests.integration.api.work_peer import WorkPeer
 
 
@@ -189,3 +189,30 @@ async def test_negative_limit_in_bytes_is_refused(lone_api: Api) -> None:
         "hello.flow_control.max_outstanding_bytes",
         "flow_control.max_outstanding_bytes",
     ]
+
+
+async def test_lower_limit_holds_for_what_was_not_written_yet(lone_api: Api) -> None:
+    names = [f"task-{number:02}" for number in range(30)]
+    for name in names:
+        await lone_api.submit(name, data=bytes(MIB - KIB))
+    peer = WorkPeer(lone_api)
+    await peer.hello(credit=len(names))
+    await until_state(lone_api, names[0], "PENDING/DISPATCHED")
+    await nothing_more_is_drawn(lone_api)
+
+    await peer.say(flow_control=flow(0))
+    await peer.say(beats=pb.LeaseBeats())
+    got: list[str] = []
+    while (frame := await peer.hear()) and frame.HasField("assignments"):
+        got += ids(list(frame.assignments.assignments))
+
+    # The answer to the beat shows that the new limit was read.
+    assert frame is not None
+    assert frame.HasField("lease_statuses")
+    assert await peer.is_quiet()
+    states = [await lone_api.state(name) for name in names]
+    assert got == names[: len(got)]
+    assert states == ["PENDING/DISPATCHED"] * len(got) + ["PENDING/QUEUED"] * (len(names) - len(got))
+    await peer.say(flow_control=flow(len(got) + 1))
+    assert ids(await peer.assigned()) == [names[len(got)]]
+    await peer.close()

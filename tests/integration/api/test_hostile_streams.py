@@ -225,3 +225,20 @@ async def test_result_over_the_limit_is_a_failure_and_its_worker_goes_on(api: Ap
     assert (failure.kind, failure.type) == (task_pb2.FAILURE_KIND_SYSTEM, "ResultTooLarge")
     assert str(MIB) in failure.message
     await peer.close()
+
+
+async def test_what_came_before_a_malformed_frame_counts(api: Api) -> None:
+    await api.submit_many("stored", "released")
+    leases = [assignment.lease for assignment in await api.lease_many(2, start=True)]
+    peer = WorkPeer(api)
+    # The store is asked about the leases brought along while the other frames gather behind the hello.
+    await peer.say(hello=pb.Hello(protocol_version=1, worker=a_worker(), flow_control=FLOW, held_leases=leases))
+    await peer.say(results=pb.AttemptResults(results=[a_success(leases[0])]))
+    await peer.say(releases=pb.LeaseReleases(leases=[leases[1]], delay=seconds(60)))
+    await peer.say(flow_control=pb.FlowControl(max_outstanding_tasks=-1))
+    await peer.say(results=pb.AttemptResults(results=[a_success(leases[1])]))
+
+    refusal = await peer.refusal()
+
+    assert refusal.outcome == INVALID
+    assert (await api.state("stored"), await api.state("released")) == ("SUCCESS", "PENDING/DELAYED")

@@ -337,3 +337,32 @@ def test_what_was_taken_back_has_no_holder() -> None:
     session.take_back_unwritten()
 
     assert len(holders) == 0
+
+
+def test_what_is_more_than_the_worker_wants_by_now_is_taken_back_before_it_is_written_the_latest_first() -> None:
+    session = a_session(max_outstanding=10)
+    session.assign(deliveries(1, 2))
+    assert written(session) == ["task-1", "task-2"]
+    session.assign(deliveries(3, 4, 5))
+
+    session.set_max_outstanding(3)
+
+    assert [delivery.task_id for delivery in session.take_back_excess()] == ["task-4", "task-5"]
+    assert (session.outstanding_count, session.room) == (3, 0)
+    session.set_max_outstanding(0)
+    assert [delivery.task_id for delivery in session.take_back_excess()] == ["task-3"]
+    assert (session.take_back_excess(), session.outstanding_count) == ([], 2)
+
+
+def test_excess_in_bytes_is_taken_back_but_for_the_one_task_that_is_always_allowed() -> None:
+    session = a_session(max_bytes=1_000)
+    session.assign([a_delivery(number, input_bytes=400) for number in (1, 2)])
+
+    session.set_max_outstanding(10, 800)
+    assert session.take_back_excess() == []
+    session.set_max_outstanding(10, 100)
+
+    assert [delivery.task_id for delivery in session.take_back_excess()] == ["task-2"]
+    assert written(session) == ["task-1"]
+    session.set_max_outstanding(10)
+    assert session.take_back_excess() == []

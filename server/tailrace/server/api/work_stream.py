@@ -24,7 +24,7 @@ from tailrace.server.dispatch.dispatcher import Dispatcher, give_back
 from tailrace.server.dispatch.presence import Presence
 from tailrace.server.dispatch.session import WorkerSession
 from tailrace.server.domain import limits
-from tailrace.server.domain.errors import ProtocolUnsupportedError
+from tailrace.server.domain.errors import ProtocolUnsupportedError, TailraceError
 from tailrace.server.store.changes import LeaseNews
 from tailrace.v1 import worker_service_pb2 as pb
 
@@ -232,13 +232,17 @@ class WorkStream:
                 return
 
     async def _act(self, session: WorkerSession, frames: Sequence[pb.WorkRequest]) -> None:
-        """Act on frames that came in a burst: starts before ends, ends before releases."""
+        """Act on frames that came in a burst: starts before ends, ends before releases.
+
+        What comes before a malformed one counts: its sender may have nothing else to show for a task.
+        """
         self._presence.heard_from(session)
+        frames, fault = _up_to_fault(frames)
         for frame in frames:
-            _check_frame(frame)
             if frame.HasField("flow_control"):
                 _set_credit(session, frame.flow_control)
                 self._dispatcher.made_room(session)
+                await give_back(self._coordinator, session.take_back_excess())
         if any(frame.HasField("beats") for frame in frames):
             await self._beat(session, [beat for frame in frames for beat in frame.beats.beats])
         if results := [result for frame in frames for result in frame.results.results]:
@@ -249,6 +253,8 @@ class WorkStream:
             elif frame.HasField("drain"):
                 await self._drain(session)
         self._dispatcher.made_room(session)
+        if fault is not None:
+            raise fault
 
     async def _beat(self, session: WorkerSession, beats: Sequence[pb.LeaseBeat]) -> None:
         for beat in beats:
@@ -280,6 +286,16 @@ class WorkStream:
         await give_back(self._coordinator, session.close_to_new())
 
 
+def _up_to_fault(frames: Sequence[pb.WorkRequest]) -> tuple[Sequence[pb.WorkRequest], TailraceError | None]:
+    """Give the frames before the first malformed one, and what is wrong with that."""
+    for index, frame in enumerate(frames):
+        try:
+            _check_frame(frame)
+        except TailraceError as error:
+            return frames[:index], error
+    return frames, None
+
+
 def _check_frame(frame: pb.WorkRequest) -> None:
     if frame.HasField("hello"):
         raise invalid("hello", "is allowed as the first frame only")
@@ -288,6 +304,7 @@ def _check_frame(frame: pb.WorkRequest) -> None:
     check_count("beats.beats", frame.beats.beats, limit=limits.MAX_BATCH_ITEMS)
     check_count("results.results", frame.results.results, limit=limits.MAX_BATCH_ITEMS)
     check_count("releases.leases", frame.releases.leases, limit=limits.MAX_BATCH_ITEMS)
+    parse_release_delay(frame.releases, "releases.delay")
 
 
 def _check_flow_control(flow_control: pb.FlowControl, field: str) -> None:

@@ -117,6 +117,19 @@ class WorkerSession:
             self.settle(_key_of(delivery))
         return deliveries
 
+    def take_back_excess(self) -> list[Delivery]:
+        """Take back what was not written and is more than the worker wants by now, the latest; its credit returns.
+
+        In the order in which it was to be written.
+        """
+        excess: list[Delivery] = []
+        while self._unwritten and self._holds_too_much:
+            delivery = self._unwritten.pop()
+            self._unwritten_bytes -= _payload_bytes(delivery)
+            self.settle(_key_of(delivery))
+            excess.append(delivery)
+        return excess[::-1]
+
     def hold(self, key: LeaseKey) -> None:
         """Charge a lease that the worker brought along from an earlier stream: a task, of a size that is not known."""
         self._charge(key, _Outstanding(0, is_mentioned=True))
@@ -153,6 +166,14 @@ class WorkerSession:
         if is_mentioned:
             self._on_news(news)
         return True
+
+    @property
+    def _holds_too_much(self) -> bool:
+        if len(self._outstanding) > self._max_outstanding:
+            return True
+        # One is always allowed.
+        is_limited = self._max_outstanding_bytes is not None and len(self._outstanding) > 1
+        return is_limited and self._outstanding_bytes > (self._max_outstanding_bytes or 0)
 
     def _charge(self, key: LeaseKey, outstanding: _Outstanding) -> None:
         self.settle(key)
