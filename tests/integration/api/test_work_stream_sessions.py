@@ -202,3 +202,20 @@ async def test_assignments_that_were_not_written_go_back_at_once(lone_api: Api) 
     states = [await lone_api.state(name) for name in names]
     assert states.count("PENDING/DISPATCHED") < drawn < len(names)
     assert ids(await lone_api.lease_many(1)) == [names[states.index("PENDING/QUEUED")]]
+
+
+async def test_worker_whose_thousands_of_tasks_are_to_stop_for_a_long_reason_can_come_back(lone_api: Api) -> None:
+    count = 4_000
+    await lone_api.submit_many(*[f"task-{number}" for number in range(count)])
+    leases = [a.lease for _ in range(count // 100) for a in await lone_api.lease_many(100, start=True)]
+    for begin in range(0, count, 1_000):
+        task_ids = [lease.task_id for lease in leases[begin : begin + 1_000]]
+        await lone_api.tasks.Revoke(RevokeRequest(task_ids=task_ids, reason="r" * 1_024), timeout=CALL_S)
+    peer = WorkPeer(lone_api)
+
+    welcome = await peer.hello(credit=0, held=leases)
+
+    assert [(status.held, status.revoke_requested) for status in welcome.leases] == [(True, True)] * count
+    (status,) = await peer.start(leases[0])
+    assert status.revoke_reason == "r" * 1_024
+    await peer.close()

@@ -321,3 +321,54 @@ async def test_entry_that_is_yet_to_be_answered_is_not_counted_as_read_again(
 
     assert scene.waiting.read_again_count == 0
     other.close()
+
+
+async def told_of_an_absence(scene: Scene, task_id: str) -> Told:
+    """Have it found out that a task does not exist, and not taken yet."""
+    told = Told(scene.waiting.subscribe({task_id: None}))
+    await eventually_async(lambda: scene.waiting.task_count == 0, "the absence was heard of")
+    return told
+
+
+async def test_target_that_was_not_there_and_is_added_again_is_told_as_it_is_by_then(scene: Scene) -> None:
+    told = await told_of_an_absence(scene, "a")
+    await scene.submit("a")
+
+    told.subscription.add({"a": None})
+
+    await told.until_state("PENDING")
+    assert (told.not_found, told.subscription.done_count) == ([], 0)
+    await scene.run("a")
+    await told.until(lambda told: told.subscription.is_all_done, "its end is told")
+
+
+async def test_target_that_was_not_there_and_is_dropped_is_told_of_no_more(scene: Scene) -> None:
+    told = await told_of_an_absence(scene, "a")
+
+    told.subscription.drop(["a"])
+
+    assert (await told.subscription.take()).not_found == ()
+    assert told.subscription.target_count == 0
+
+
+async def test_target_that_was_not_there_and_is_submitted_is_not_told_to_be_missing(scene: Scene) -> None:
+    told = await told_of_an_absence(scene, "a")
+
+    told.subscription.expect("a")
+    (submitted,) = await scene.harness.store.submit_tasks(0, [a_submission("a", is_watched=True)])
+    told.subscription.accepted("a", submitted.snapshot.revision)
+    told.subscription.release("a")
+    await scene.run("a")
+
+    await told.until(lambda told: told.subscription.is_all_done, "its end is told")
+    assert (told.not_found, told.states[-1]) == ([], "SUCCESS")
+
+
+async def test_target_that_was_not_there_is_answered_though_its_submit_is_refused(scene: Scene) -> None:
+    told = await told_of_an_absence(scene, "a")
+
+    told.subscription.expect("a")
+    told.subscription.release("a")
+
+    await told.until(lambda told: told.not_found == ["a"], "it is not there")
+    assert told.subscription.is_all_done

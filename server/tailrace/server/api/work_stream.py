@@ -319,7 +319,7 @@ def _set_credit(session: WorkerSession, flow_control: pb.FlowControl) -> None:
 
 
 def _welcome(session_id: str, statuses: Sequence[pb.LeaseStatus]) -> pb.Welcome:
-    return pb.Welcome(
+    welcome = pb.Welcome(
         protocol_version=limits.MAX_PROTOCOL_VERSION,
         session_id=session_id,
         heartbeat_interval=render.duration_ms(limits.HEARTBEAT_INTERVAL_MS),
@@ -328,3 +328,10 @@ def _welcome(session_id: str, statuses: Sequence[pb.LeaseStatus]) -> pb.Welcome:
         max_stream_duration=render.duration_s(limits.WORK_STREAM_LIFE_S),
         max_frame_bytes=limits.MAX_RECEIVED_MESSAGE_BYTES,
     )
+    if welcome.ByteSize() > limits.FILL_MESSAGE_BYTES:
+        # Whoever holds thousands of tasks is told why they are to stop by the answers to the next beats.
+        for status in welcome.leases:
+            status.ClearField("revoke_reason")
+            if status.HasField("error"):
+                status.error.ClearField("message")
+    return welcome

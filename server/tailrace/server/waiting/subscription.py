@@ -1,8 +1,9 @@
 """One caller's wait for some tasks: what it follows, and what it has yet to be told."""
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from tailrace.server.domain.errors import TailraceError
@@ -35,7 +36,7 @@ class Subscription:
         """Tasks of which nothing may be told yet, with how many answers to submits have to go before."""
         self._changed: OrderedDict[str, bool] = OrderedDict()
         """What to tell of; False where nothing but progress is new."""
-        self._not_found: deque[str] = deque()
+        self._not_found: dict[str, None] = {}
         self._pace = ProgressPace(self._progress_is_due)
         self._arrived = asyncio.Event()
         self._error: TailraceError | None = None
@@ -72,6 +73,7 @@ class Subscription:
             if task_id not in self._open or task_id in self._expected:
                 # One that was only expected is followed now whatever becomes of its submit.
                 self._expected.discard(task_id)
+                self._take_back_not_found(task_id)
                 self._open[task_id] = revision
                 self._unanswered.add(task_id)
                 self._waiting.join(task_id, self, is_bulk=len(self._unanswered) > BULK)
@@ -82,6 +84,7 @@ class Subscription:
             if task_id in self._open:
                 self._changed.pop(task_id, None)
                 self._leave(task_id)
+            self._take_back_not_found(task_id)
 
     def expect(self, task_id: str) -> None:
         """Follow a task that is about to be submitted, so that no change is missed whenever it comes.
@@ -92,7 +95,11 @@ class Subscription:
         self._changed.pop(task_id, None)
         if task_id not in self._open:
             self._open[task_id] = None
-            self._expected.add(task_id)
+            if self._take_back_not_found(task_id):
+                # It was added before and is to be answered whatever becomes of its submit.
+                self._unanswered.add(task_id)
+            else:
+                self._expected.add(task_id)
             self._waiting.expect(task_id, self)
 
     def accepted(self, task_id: str, revision: int | None) -> None:
@@ -166,7 +173,9 @@ class Subscription:
             for task_id, is_change in taken:
                 if task_id in self._open and task_id not in self._held:
                     self._take_one(task_id, outcomes, message, is_change=is_change)
-        not_found = tuple(self._not_found.popleft() for _ in range(min(MAX_NOT_FOUND, len(self._not_found))))
+        not_found = tuple(islice(self._not_found, MAX_NOT_FOUND))
+        for task_id in not_found:
+            del self._not_found[task_id]
         return News(snapshots=tuple(message.snapshots), not_found=not_found)
 
     def fail(self, error: TailraceError) -> None:
@@ -252,8 +261,16 @@ class Subscription:
     def _forget(self, task_id: str) -> None:
         if task_id in self._open:
             self.done_count += 1
-            self._not_found.append(task_id)
+            self._not_found[task_id] = None
             self._leave(task_id)
+
+    def _take_back_not_found(self, task_id: str) -> bool:
+        """Leave untold that a task does not exist: whoever names it anew wants to know what is by then."""
+        if task_id not in self._not_found:
+            return False
+        del self._not_found[task_id]
+        self.done_count -= 1
+        return True
 
     def _leave(self, task_id: str) -> None:
         del self._open[task_id]
