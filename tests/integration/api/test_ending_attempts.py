@@ -122,6 +122,16 @@ async def test_result_over_the_limit_ends_the_task_and_counts_as_stored(api: Api
     assert (failure.kind, failure.type) == (task_pb2.FAILURE_KIND_SYSTEM, "ResultTooLarge")
 
 
+async def test_result_larger_than_a_batch_may_be_ends_its_task_when_it_comes_alone(api: Api) -> None:
+    await api.submit()
+    assignment = await api.lease(start=True)
+
+    (ack,) = await api.store_many(a_success(assignment.lease, bytes(5 * MIB)))
+
+    assert (ack.state, ack.HasField("error")) == (task_pb2.TASK_STATE_FAILURE, False)
+    assert (await api.result()).failure.type == "ResultTooLarge"
+
+
 async def test_result_over_the_limit_with_a_lost_lease_changes_nothing(api: Api) -> None:
     await api.submit()
     assignment = await api.lease(start=True)

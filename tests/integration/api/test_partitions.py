@@ -1,13 +1,17 @@
 """Several partitions: whoever calls sees one server, wherever a task lives."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
 from tailrace.server.domain.ids import partition_of
+from tailrace.server.store.sqlite.store import SqliteStore
+from tailrace.server.store.values import Leased, LeaseRequest
 from tailrace.v1 import admin_service_pb2 as admin_pb
 from tailrace.v1.task_service_pb2 import BatchGetResultsRequest, RevokeRequest, WaitForRequest, WaitTarget
 from tests.integration.api.flow_steps import submit_kib, work_off
@@ -16,6 +20,7 @@ from tests.integration.api.serving import CALL_S, Api, a_success, seconds, servi
 from tests.integration.api.work_peer import WorkPeer
 from tests.store.redis_harness import RedisHarness
 from tests.store.sqlite_harness import SqliteHarness
+from tests.wait import eventually_answers, eventually_async
 
 PARTITIONS = 4
 NAMES = [f"task-{number}" for number in range(40)]
@@ -181,3 +186,36 @@ async def test_purge_reaches_every_partition(api: Api) -> None:
     assert (counted.purge_count, counted.remaining_count) == (40, 40)
     assert (purged.purge_count, purged.remaining_count) == (40, 0)
     assert sorted(await listed(api, filter='state = "REVOKED"')) == sorted(NAMES)
+
+
+class StuckStore(SqliteStore):
+    """The embedded store, which answers the first lease that brings a task, and none after it."""
+
+    is_stuck = False
+
+    async def lease_tasks(self, partition: int, request: LeaseRequest) -> Leased:
+        if self.is_stuck:
+            await asyncio.Event().wait()
+        leased = await super().lease_tasks(partition, request)
+        self.is_stuck = bool(leased.deliveries)
+        return leased
+
+
+@pytest.mark.parametrize("start", [False, True])
+async def test_what_was_leased_for_a_caller_that_goes_meanwhile_is_given_back_at_once(
+    tmp_path: Path, start: bool
+) -> None:
+    store = StuckStore(tmp_path / "tailrace.db", partitions=PARTITIONS)
+    async with serving(SqliteHarness(tmp_path / "unused.db", partitions=PARTITIONS), store) as api:
+        await api.submit_many(*NAMES)
+        call = asyncio.ensure_future(api.lease_many(len(NAMES), start=start))
+        await eventually_async(lambda: store.is_stuck, "the first partition has answered")
+
+        call.cancel()
+
+        states = dict.fromkeys(NAMES, "PENDING/QUEUED")
+        await eventually_answers(partial(states_of, api), states)
+
+
+async def states_of(api: Api) -> dict[str, str]:
+    return {name: await api.state(name) for name in NAMES}

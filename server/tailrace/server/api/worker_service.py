@@ -102,7 +102,9 @@ class WorkerService(WorkerServiceServicer):
     ) -> pb.BatchStoreResultsResponse:
         """End many attempts, each by itself."""
         check_count("results", request.results, limit=limits.MAX_BATCH_ITEMS, minimum=1)
-        check_size("results", request.ByteSize())
+        if len(request.results) > 1:
+            # One that is too large to be kept ends its task all the same, whichever way it comes in.
+            check_size("results", request.ByteSize())
         acks = await self._attempts.end(request.results)
         for ack in acks:
             self._dispatcher.mentioned((ack.task_id, ack.lease_token), is_over=is_final(ack.error))
@@ -156,8 +158,8 @@ class WorkerService(WorkerServiceServicer):
         """Take what is there, of all partitions, so that none of them is preferred."""
         deliveries: list[Delivery] = []
         partitions = range(self._coordinator.partitions)
-        for partition in random.sample(partitions, len(partitions)):
-            try:
+        try:
+            for partition in random.sample(partitions, len(partitions)):
                 leased = await self._coordinator.lease(
                     partition,
                     call.queues,
@@ -165,13 +167,15 @@ class WorkerService(WorkerServiceServicer):
                     start_immediately=call.start_immediately,
                     worker_id=call.worker_id,
                 )
-            except TailraceError:
-                if not deliveries:
-                    raise
-                break
-            deliveries.extend(leased.deliveries)
-            if len(deliveries) >= call.room:
-                break
+                deliveries.extend(leased.deliveries)
+                if len(deliveries) >= call.room:
+                    break
+        except TailraceError:
+            if not deliveries:
+                raise
+        except asyncio.CancelledError:
+            await give_back(self._coordinator, deliveries)
+            raise
         return deliveries
 
 

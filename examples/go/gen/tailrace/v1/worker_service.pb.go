@@ -2127,7 +2127,7 @@ func (x *StoreResultResponse) GetDuplicate() bool {
 // Ends of attempts.
 type BatchStoreResultsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. At most 1000 and 4 MiB.
+	// Required. At most 1000 and, if more than one, 4 MiB.
 	Results       []*AttemptResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -1096,7 +1096,7 @@ class BatchStoreResultsRequest(_message.Message):
     RESULTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttemptResult]:
-        """Required. At most 1000 and 4 MiB."""
+        """Required. At most 1000 and, if more than one, 4 MiB."""
 
     def __init__(
         self,
