@@ -2,18 +2,27 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
+from tailrace.server.coordinator.batcher import CALL_DEADLINE_S
 from tailrace.server.domain.ids import partition_of
+from tailrace.server.domain.task import TaskSnapshot
 from tailrace.server.store.sqlite.store import SqliteStore
 from tailrace.server.store.values import Leased, LeaseRequest
 from tailrace.v1 import admin_service_pb2 as admin_pb
-from tailrace.v1.task_service_pb2 import BatchGetResultsRequest, RevokeRequest, WaitForRequest, WaitTarget
+from tailrace.v1.task_service_pb2 import (
+    BatchGetResultsRequest,
+    RevokeRequest,
+    WaitForRequest,
+    WaitForResponse,
+    WaitTarget,
+)
 from tests.integration.api.flow_steps import submit_kib, work_off
 from tests.integration.api.looking_steps import delete, listed, resubmit, task_of
 from tests.integration.api.serving import CALL_S, Api, a_success, seconds, serving
@@ -219,3 +228,38 @@ async def test_what_was_leased_for_a_caller_that_goes_meanwhile_is_given_back_at
 
 async def states_of(api: Api) -> dict[str, str]:
     return {name: await api.state(name) for name in NAMES}
+
+
+class PartlyAwayStore(SqliteStore):
+    """The embedded store, one partition of which does not answer whoever asks about a wait."""
+
+    was_asked = False
+
+    async def register_waits(
+        self, partition: int, task_ids: Sequence[str], *, with_progress: bool = False
+    ) -> list[TaskSnapshot | None]:
+        if partition == 0:
+            self.was_asked = True
+            await asyncio.Event().wait()
+        return await super().register_waits(partition, task_ids, with_progress=with_progress)
+
+
+async def test_wait_is_answered_though_another_partition_does_not_answer(tmp_path: Path) -> None:
+    store = PartlyAwayStore(tmp_path / "tailrace.db", partitions=PARTITIONS)
+    stuck, *others = sorted(NAMES[:12], key=lambda name: partition_of(name, PARTITIONS))
+    others = [name for name in others if partition_of(name, PARTITIONS)]
+    async with serving(SqliteHarness(tmp_path / "unused.db", partitions=PARTITIONS), store) as api:
+        await api.submit_many(stuck, *others)
+        waiting = api.tasks.WaitFor(WaitForRequest(targets=[WaitTarget(task_id=stuck)]), timeout=60)
+        await eventually_async(lambda: store.was_asked, "the store does not answer")
+        began_at = time.monotonic()
+
+        for name in others:
+            call = api.tasks.WaitFor(WaitForRequest(targets=[WaitTarget(task_id=name)]), timeout=60)
+            first = await call.read()
+            assert isinstance(first, WaitForResponse)
+            assert [task.task_id for task in first.tasks] == [name]
+            call.cancel()
+
+        assert time.monotonic() - began_at < CALL_DEADLINE_S / 2
+        waiting.cancel()

@@ -11,6 +11,7 @@ import structlog
 
 from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.domain.errors import TailraceError
+from tailrace.server.domain.ids import partition_of
 from tailrace.server.domain.task import TaskSnapshot
 from tailrace.server.waiting.entries import Entries, Entry, tell_progress
 from tailrace.server.waiting.subscription import Subscription
@@ -35,18 +36,15 @@ class _Asked:
     askers: tuple[Subscription, ...]
 
 
-class Reading:
-    """Reads and registers entries, in chunks; each entry anew every half a minute or so, just to be sure."""
+class _Lane:
+    """What is to be read of one partition; those that answer do not wait for one that does not."""
 
-    def __init__(self, coordinator: Coordinator, entries: Entries) -> None:
-        self._coordinator = coordinator
+    def __init__(self, entries: Entries) -> None:
         self._entries = entries
         self._soon: OrderedDict[str, None] = OrderedDict()
         self._in_bulk: OrderedDict[str, None] = OrderedDict()
         self._again: OrderedDict[str, None] = OrderedDict()
         self._has_work = asyncio.Event()
-        self.read_again_count = 0
-        """Entries that were read only because half a minute had passed."""
 
     def read(self, task_id: str, *, is_bulk: bool = False) -> None:
         """Have an entry read; one of many of one caller lets those of others go first."""
@@ -54,34 +52,17 @@ class Reading:
         pending[task_id] = None
         self._has_work.set()
 
-    def read_again(self, task_ids: Iterable[str]) -> None:
-        """Have entries read only to be sure."""
-        self._again.update(dict.fromkeys(task_ids))
+    def read_again(self, task_id: str) -> None:
+        """Have an entry read only to be sure."""
+        self._again[task_id] = None
         self._has_work.set()
 
-    async def run(self) -> None:
-        """Read what has to be read, until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._read_pending())
-            tasks.create_task(self._read_old())
-
-    async def _read_old(self) -> None:
-        while True:
-            await asyncio.sleep(READ_AGAIN_TICK_S)
-            now = time.monotonic()
-            old = [entry.task_id for entry in self._entries if entry.read_at < now]
-            self.read_again_count += len(old)
-            self.read_again(old)
-
-    async def _read_pending(self) -> None:
-        while True:
+    async def chunk(self) -> list[str]:
+        """Wait until there is something to read, and take it."""
+        while not (task_ids := self._next_chunk()):
+            self._has_work.clear()
             await self._has_work.wait()
-            task_ids = self._next_chunk()
-            if not task_ids:
-                self._has_work.clear()
-                continue
-            if not await self._read_chunk(task_ids):
-                await asyncio.sleep(STORE_BACKOFF_S * random.uniform(0.5, 1.5))
+        return task_ids
 
     def _next_chunk(self) -> list[str]:
         """Choose what to read next: each kind gets its share, then the most urgent what is left."""
@@ -95,6 +76,49 @@ class Reading:
                         chunk[task_id] = None
                         room -= 1
         return list(chunk)
+
+
+class Reading:
+    """Reads and registers entries, in chunks; each entry anew every half a minute or so, just to be sure."""
+
+    def __init__(self, coordinator: Coordinator, entries: Entries) -> None:
+        self._coordinator = coordinator
+        self._entries = entries
+        self._lanes = [_Lane(entries) for _ in range(coordinator.partitions)]
+        self.read_again_count = 0
+        """Entries that were read only because half a minute had passed."""
+
+    def read(self, task_id: str, *, is_bulk: bool = False) -> None:
+        """Have an entry read; one of many of one caller lets those of others go first."""
+        self._lane_of(task_id).read(task_id, is_bulk=is_bulk)
+
+    def read_again(self, task_ids: Iterable[str]) -> None:
+        """Have entries read only to be sure."""
+        for task_id in task_ids:
+            self._lane_of(task_id).read_again(task_id)
+
+    async def run(self) -> None:
+        """Read what has to be read, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for lane in self._lanes:
+                tasks.create_task(self._read_pending(lane))
+            tasks.create_task(self._read_old())
+
+    def _lane_of(self, task_id: str) -> _Lane:
+        return self._lanes[partition_of(task_id, len(self._lanes))]
+
+    async def _read_old(self) -> None:
+        while True:
+            await asyncio.sleep(READ_AGAIN_TICK_S)
+            now = time.monotonic()
+            old = [entry.task_id for entry in self._entries if entry.read_at < now]
+            self.read_again_count += len(old)
+            self.read_again(old)
+
+    async def _read_pending(self, lane: _Lane) -> None:
+        while True:
+            if not await self._read_chunk(await lane.chunk()):
+                await asyncio.sleep(STORE_BACKOFF_S * random.uniform(0.5, 1.5))
 
     async def _read_chunk(self, task_ids: Sequence[str]) -> bool:
         """Read some tasks; False when the store could not be asked about all of them."""
@@ -115,12 +139,13 @@ class Reading:
             outcomes = await self._coordinator.register_waits(task_ids, with_progress=with_progress)
         except Exception:
             logger.exception("waits_not_read", count=len(task_ids))
-            self._soon.update(dict.fromkeys(task_ids))
+            for task_id in task_ids:
+                self.read(task_id)
             return False
         is_all_read = True
         for one, outcome in zip(asked, outcomes, strict=True):
             if isinstance(outcome, TailraceError):
-                self._soon[one.entry.task_id] = None
+                self.read(one.entry.task_id)
                 is_all_read = False
             elif self._entries.get(one.entry.task_id) is one.entry:
                 self._take_in(one, outcome, with_progress=with_progress)
