@@ -11,6 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tailrace.server.coordinator.batcher import CALL_DEADLINE_S
+from tailrace.server.domain.errors import StoreUnavailableError
 from tailrace.server.domain.ids import partition_of
 from tailrace.server.domain.task import TaskSnapshot
 from tailrace.server.store.sqlite.store import SqliteStore
@@ -263,3 +264,48 @@ async def test_wait_is_answered_though_another_partition_does_not_answer(tmp_pat
 
         assert time.monotonic() - began_at < CALL_DEADLINE_S / 2
         waiting.cancel()
+
+
+class PartlyStuckStore(SqliteStore):
+    """The embedded store, one partition of which does not answer whoever wants tasks, or refuses to."""
+
+    refuses = False
+
+    async def lease_tasks(self, partition: int, request: LeaseRequest) -> Leased:
+        if partition == 0 and self.refuses:
+            raise StoreUnavailableError("the partition is away")
+        if partition == 0:
+            await asyncio.Event().wait()
+        return await super().lease_tasks(partition, request)
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+async def test_stream_is_served_though_one_partition_does_not_answer(tmp_path: Path, refuses: bool) -> None:
+    store = PartlyStuckStore(tmp_path / "tailrace.db", partitions=PARTITIONS)
+    store.refuses = refuses
+    names = [name for name in NAMES if partition_of(name, PARTITIONS)]
+    async with serving(SqliteHarness(tmp_path / "unused.db", partitions=PARTITIONS), store) as api:
+        peer = WorkPeer(api)
+        await peer.hello(credit=1)
+        began_at = time.monotonic()
+        for name in names:
+            await api.submit(name)
+            (assignment,) = await peer.assigned()
+            assert assignment.lease.task_id == name
+            await peer.succeed(assignment.lease)
+
+        assert time.monotonic() - began_at < CALL_DEADLINE_S / 2
+        await peer.close()
+
+
+async def test_call_takes_what_other_partitions_have_while_one_does_not_answer(tmp_path: Path) -> None:
+    store = PartlyStuckStore(tmp_path / "tailrace.db", partitions=PARTITIONS)
+    names = [name for name in NAMES if partition_of(name, PARTITIONS)]
+    async with serving(SqliteHarness(tmp_path / "unused.db", partitions=PARTITIONS), store) as api:
+        await api.submit_many(*names)
+        began_at = time.monotonic()
+
+        taken = await api.lease_many(len(NAMES))
+
+        assert sorted(assignment.lease.task_id for assignment in taken) == sorted(names)
+        assert time.monotonic() - began_at < CALL_DEADLINE_S / 2

@@ -20,9 +20,10 @@ from tailrace.server.api.parse_work import check_worker, parse_release_delay
 from tailrace.server.api.violations import invalid
 from tailrace.server.api.work_outbox import WorkOutbox
 from tailrace.server.coordinator.coordinator import Coordinator
-from tailrace.server.dispatch.dispatcher import Dispatcher, give_back
+from tailrace.server.dispatch.dispatcher import Dispatcher
 from tailrace.server.dispatch.presence import Presence
 from tailrace.server.dispatch.session import WorkerSession
+from tailrace.server.dispatch.take import give_back
 from tailrace.server.domain import limits
 from tailrace.server.domain.errors import ProtocolUnsupportedError, TailraceError
 from tailrace.server.store.changes import LeaseNews

@@ -1,7 +1,6 @@
 """WorkerService: for programs that run tasks."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
@@ -13,9 +12,10 @@ from tailrace.server.api.parse_work import check_worker, check_worker_id, parse_
 from tailrace.server.api.violations import Violations, invalid
 from tailrace.server.api.work_stream import WorkStream, WorkStreams
 from tailrace.server.coordinator.coordinator import Coordinator
-from tailrace.server.dispatch.dispatcher import Dispatcher, give_back
+from tailrace.server.dispatch.dispatcher import Dispatcher
 from tailrace.server.dispatch.presence import Presence
 from tailrace.server.dispatch.session import count_that_fits
+from tailrace.server.dispatch.take import give_back
 from tailrace.server.domain import limits
 from tailrace.server.domain.errors import LimitExceededError, StoreUnavailableError, TailraceError
 from tailrace.server.store.values import Delivery
@@ -129,7 +129,7 @@ class WorkerService(WorkerServiceServicer):
             is_drained=partial(self._presence.is_drained, worker_id),
         )
         if not wait_ms:
-            return await self._lease_now(call) if call.room else []
+            return await self._dispatcher.take(call)
         drained = asyncio.create_task(self._calls.draining.wait())
         drained.add_done_callback(lambda _: call.arrived.set())
         self._dispatcher.join(call)
@@ -153,30 +153,6 @@ class WorkerService(WorkerServiceServicer):
         if count < len(deliveries):
             await give_back(self._coordinator, deliveries[count:])
         return deliveries[:count]
-
-    async def _lease_now(self, call: "_LeaseCall") -> Sequence[Delivery]:
-        """Take what is there, of all partitions, so that none of them is preferred."""
-        deliveries: list[Delivery] = []
-        partitions = range(self._coordinator.partitions)
-        try:
-            for partition in random.sample(partitions, len(partitions)):
-                leased = await self._coordinator.lease(
-                    partition,
-                    call.queues,
-                    call.room - len(deliveries),
-                    start_immediately=call.start_immediately,
-                    worker_id=call.worker_id,
-                )
-                deliveries.extend(leased.deliveries)
-                if len(deliveries) >= call.room:
-                    break
-        except TailraceError:
-            if not deliveries:
-                raise
-        except asyncio.CancelledError:
-            await give_back(self._coordinator, deliveries)
-            raise
-        return deliveries
 
 
 class _LeaseCall:

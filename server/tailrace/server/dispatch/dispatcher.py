@@ -2,7 +2,8 @@
 
 Consumers that want the same queues in the same order form a pool, and a pool draws for all of them in one store call.
 It draws while it has room and the store has, or may have, tasks: a partition that answered "drained" is left alone
-until a queue is reported ready, or a second has passed, which makes up for a report that was lost.
+until a queue is reported ready, or a second has passed, which makes up for a report that was lost. One that does not
+answer is left alone too, and what it says late is handed out like any other: the other partitions do not wait for it.
 """
 
 import asyncio
@@ -16,11 +17,12 @@ from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.dispatch.consumer import Consumer, Kind, count_that_has_room, kind_of, split
 from tailrace.server.dispatch.holders import Holders
 from tailrace.server.dispatch.session import LeaseKey
+from tailrace.server.dispatch.take import IMPATIENCE_S, PATIENCE_S, Take, give_back
 from tailrace.server.domain.errors import TailraceError
 from tailrace.server.domain.lease import DELIVERY_LEASE_MS
 from tailrace.server.store.base import MAX_ITEMS
 from tailrace.server.store.changes import Change, EpochBreak, LeaseNews, QueueReady, TaskChanged
-from tailrace.server.store.values import Delivery, Leased, Release
+from tailrace.server.store.values import Delivery, Leased
 
 LOOK_AGAIN_S = 1.0
 STORE_BACKOFF_S = 0.5
@@ -33,13 +35,16 @@ logger = structlog.get_logger(__name__)
 class _Pool:
     """Consumers that draw alike."""
 
-    def __init__(self, coordinator: Coordinator, kind: Kind) -> None:
+    def __init__(self, coordinator: Coordinator, kind: Kind, tasks: asyncio.TaskGroup) -> None:
         self.queues = kind.queues
         self.consumers: list[Consumer] = []
         self._kind = kind
         self._coordinator = coordinator
+        self._tasks = tasks
         self._partitions = list(range(coordinator.partitions))
         self._may_have_tasks = set(self._partitions)
+        self._away = set[int]()
+        """Partitions that have yet to answer, or refused to a moment ago."""
         self._blocked: int | None = None
         """The partition whose next task was too large for the room in bytes that there was."""
         self._wakes = 0
@@ -70,14 +75,9 @@ class _Pool:
         while not self._is_stopped:
             try:
                 await self._draw()
-            except TailraceError as error:
-                logger.warning("lease_failed", queues=self.queues, error=str(error))
-                await asyncio.sleep(STORE_BACKOFF_S * random.uniform(0.5, 1.5))
-                continue
             except Exception:
-                logger.exception("lease_failed", queues=self.queues)
+                logger.exception("draw_failed", queues=self.queues)
                 await asyncio.sleep(STORE_BACKOFF_S * random.uniform(0.5, 1.5))
-                continue
             await self._rest()
 
     async def _rest(self) -> None:
@@ -96,16 +96,56 @@ class _Pool:
         """
         random.shuffle(self._partitions)
         self._partitions.sort(key=lambda partition: partition != self._blocked)
+        patience_s = PATIENCE_S
         for partition in self._partitions:
-            while partition in self._may_have_tasks and self.room > 0:
-                leased = await self._draw_from(partition)
-                if leased.is_blocked:
+            while partition in self._may_have_tasks and partition not in self._away and self.room > 0:
+                draw = self._tasks.create_task(self._draw_from(partition))
+                await asyncio.wait([draw], timeout=patience_s)
+                if not draw.done():
+                    patience_s = IMPATIENCE_S
+                    self._leave_alone(partition, draw)
+                elif (leased := draw.result()) is None:
+                    self._let_rest(partition)
+                elif leased.is_blocked:
                     self._blocked = partition
                     return
             if partition == self._blocked:
                 self._blocked = None
 
-    async def _draw_from(self, partition: int) -> Leased:
+    def _leave_alone(self, partition: int, draw: "asyncio.Task[Leased | None]") -> None:
+        """Ask a partition nothing more until it has answered."""
+        self._away.add(partition)
+
+        def answered(draw: "asyncio.Task[Leased | None]") -> None:
+            if not draw.cancelled() and draw.result() is None:
+                self._let_rest(partition)
+            else:
+                self._is_back(partition)
+
+        draw.add_done_callback(answered)
+
+    def _let_rest(self, partition: int) -> None:
+        """Ask a partition nothing for a moment."""
+        self._away.add(partition)
+        backoff_s = STORE_BACKOFF_S * random.uniform(0.5, 1.5)
+        asyncio.get_running_loop().call_later(backoff_s, self._is_back, partition)
+
+    def _is_back(self, partition: int) -> None:
+        self._away.discard(partition)
+        self._may_have_tasks.add(partition)
+        self._woken.set()
+
+    async def _draw_from(self, partition: int) -> Leased | None:
+        """Take tasks and hand them out; None where the store does not answer."""
+        try:
+            return await self._lease_from(partition)
+        except TailraceError as error:
+            logger.warning("lease_failed", queues=self.queues, partition=partition, error=str(error))
+        except Exception:
+            logger.exception("lease_failed", queues=self.queues, partition=partition)
+        return None
+
+    async def _lease_from(self, partition: int) -> Leased:
         wakes = self._wakes
         asked_at = time.monotonic()
         loner = self._kind.loner
@@ -169,11 +209,20 @@ class Dispatcher:
         assert self._tasks is not None, "consumers join a running dispatcher"
         kind = self._kinds[consumer] = kind_of(consumer)
         if kind not in self._pools:
-            pool = self._pools[kind] = _Pool(self._coordinator, kind)
+            pool = self._pools[kind] = _Pool(self._coordinator, kind, self._tasks)
             self._tasks.create_task(pool.run())
         pool = self._pools[kind]
         pool.consumers.append(consumer)
         pool.wake(is_ready=False)
+
+    async def take(self, consumer: Consumer) -> list[Delivery]:
+        """Take what is there right now for a consumer that does not join.
+
+        Raises:
+            StoreUnavailableError: No partition answered.
+        """
+        assert self._tasks is not None, "consumers take from a running dispatcher"
+        return await Take(consumer, self._coordinator, self._tasks).run()
 
     def leave(self, consumer: Consumer) -> None:
         """Serve a consumer no longer. A second call does nothing."""
@@ -224,8 +273,3 @@ class Dispatcher:
         for session in self.holders.of((news.task_id, news.lease_token)):
             session.hear(news)
             self.made_room(session)
-
-
-async def give_back(coordinator: Coordinator, deliveries: Sequence[Delivery]) -> None:
-    """Release deliveries that reached nobody. What cannot be released comes back after its delivery lease."""
-    await coordinator.release([Release(task_id=d.task_id, lease_token=d.lease_token) for d in deliveries])

@@ -14,8 +14,8 @@ import structlog
 
 from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.coordinator.operators import Operators
-from tailrace.server.dispatch.dispatcher import give_back
 from tailrace.server.dispatch.session import WorkerSession
+from tailrace.server.dispatch.take import give_back
 from tailrace.server.domain.errors import TailraceError
 from tailrace.server.store.changes import Change, DrainRequested
 from tailrace.server.store.operators import WorkerPresence
