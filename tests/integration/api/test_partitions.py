@@ -13,10 +13,13 @@ from redis.asyncio import Redis
 from tailrace.server.coordinator.batcher import CALL_DEADLINE_S
 from tailrace.server.domain.errors import StoreUnavailableError
 from tailrace.server.domain.ids import partition_of
+from tailrace.server.domain.lease import AttemptEnd
 from tailrace.server.domain.task import TaskSnapshot
 from tailrace.server.store.sqlite.store import SqliteStore
-from tailrace.server.store.values import Leased, LeaseRequest
+from tailrace.server.store.values import Beat, Leased, LeaseHeld, LeaseRequest, ResultStored
 from tailrace.v1 import admin_service_pb2 as admin_pb
+from tailrace.v1 import task_pb2
+from tailrace.v1 import worker_service_pb2 as pb
 from tailrace.v1.task_service_pb2 import (
     BatchGetResultsRequest,
     RevokeRequest,
@@ -309,3 +312,61 @@ async def test_call_takes_what_other_partitions_have_while_one_does_not_answer(t
 
         assert sorted(assignment.lease.task_id for assignment in taken) == sorted(names)
         assert time.monotonic() - began_at < CALL_DEADLINE_S / 2
+
+
+class PartlyDeafStore(SqliteStore):
+    """The embedded store, one partition of which does not answer what workers say of their leases while it is away."""
+
+    is_away = False
+
+    async def beat_leases(self, partition: int, beats: Sequence[Beat]) -> list[LeaseHeld | None]:
+        await self._answer(partition)
+        return await super().beat_leases(partition, beats)
+
+    async def store_results(self, partition: int, ends: Sequence[AttemptEnd]) -> list[ResultStored | None]:
+        await self._answer(partition)
+        return await super().store_results(partition, ends)
+
+    async def _answer(self, partition: int) -> None:
+        while self.is_away and partition == 0:
+            await asyncio.sleep(0.01)
+
+
+async def test_leases_and_results_of_other_partitions_do_not_wait_for_one_that_does_not_answer(
+    tmp_path: Path,
+) -> None:
+    store = PartlyDeafStore(tmp_path / "tailrace.db", partitions=PARTITIONS)
+    stuck, kept, done = sorted(NAMES[:12], key=lambda name: partition_of(name, PARTITIONS))[::5]
+    assert partition_of(stuck, PARTITIONS) == 0 < partition_of(kept, PARTITIONS)
+    async with serving(SqliteHarness(tmp_path / "unused.db", partitions=PARTITIONS), store) as api:
+        await api.submit_many(stuck, kept, done)
+        peer = WorkPeer(api)
+        await peer.hello()
+        leases = {assignment.lease.task_id: assignment.lease for assignment in await peer.assigned(3)}
+        store.is_away = True
+        began_at = time.monotonic()
+
+        await peer.say(beats=pb.LeaseBeats(beats=[pb.LeaseBeat(lease=lease) for lease in leases.values()]))
+        await peer.say(results=pb.AttemptResults(results=[a_success(leases[stuck]), a_success(leases[done])]))
+        await peer.say(beats=pb.LeaseBeats(beats=[pb.LeaseBeat(lease=leases[kept], progress=HALF)]))
+
+        await eventually_answers(partial(api.state, done), "SUCCESS")
+        await eventually_answers(partial(progress_of, api, kept), 50)
+        assert time.monotonic() - began_at < CALL_DEADLINE_S / 2
+        assert await api.state(stuck) == "PENDING/DISPATCHED"
+
+        # The answers come in the order of the questions.
+        store.is_away = False
+        first = [status.task_id for status in (await peer.expect("lease_statuses")).statuses]
+        assert first[:3] == list(leases)
+        acks = (await peer.expect("result_acks")).acks
+        assert [(ack.task_id, ack.HasField("error")) for ack in acks] == [(stuck, False), (done, False)]
+        assert await api.state(stuck) == "SUCCESS"
+        peer.break_off()
+
+
+HALF = task_pb2.Progress(current=50, total=100)
+
+
+async def progress_of(api: Api, task_id: str) -> int:
+    return (await api.result(task_id)).progress.current

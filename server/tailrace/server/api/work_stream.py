@@ -8,7 +8,8 @@ for a write, and there is never more than one write under way.
 import asyncio
 import random
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from functools import partial
 
 import structlog
 
@@ -17,6 +18,7 @@ from tailrace.server.api.attempts import Attempts, is_final, is_lost
 from tailrace.server.api.inbox import Inbox
 from tailrace.server.api.parse_fields import check_count
 from tailrace.server.api.parse_work import check_worker, parse_release_delay
+from tailrace.server.api.turns import Turns
 from tailrace.server.api.violations import invalid
 from tailrace.server.api.work_outbox import WorkOutbox
 from tailrace.server.coordinator.coordinator import Coordinator
@@ -82,6 +84,7 @@ class WorkStream:
         self._inbox: Inbox[pb.WorkRequest] = Inbox()
         self._outbox = WorkOutbox()
         self._is_worker_draining = False
+        self._is_drained_said = False
         self._is_goodbye_said = False
 
     async def run(self, requests: AsyncIterator[tuple[pb.WorkRequest, int]]) -> None:
@@ -150,13 +153,15 @@ class WorkStream:
         writer = asyncio.create_task(self._write_frames(session))
         writer.add_done_callback(self._end_after_writing)
         goodbye = asyncio.create_task(self._say_goodbye(session))
+        turns = Turns(lambda: self._leave_if_done(session))
         self._dispatcher.join(session)
         logger.info("worker_connected", worker_id=session.worker_id, session_id=session.session_id)
         try:
-            await self._act_until_end(session)
+            await self._act_until_end(session, turns)
         except asyncio.CancelledError:
             # Nobody is there to read any more.
             writer.cancel()
+            turns.cancel()
             raise
         finally:
             goodbye.cancel()
@@ -178,9 +183,20 @@ class WorkStream:
     def _tell(self, session: WorkerSession, news: LeaseNews) -> None:
         """Pass on news of a lease; the last one that a worker waits for on its way out may end by them."""
         self._outbox.news(render.lease_news(news))
-        if self._is_worker_draining and session.holds_nothing:
-            self._outbox.drained()
+        self._leave_if_done(session)
+
+    def _leave_if_done(self, session: WorkerSession) -> None:
+        if self._may_leave(session):
             self.end()
+
+    def _may_leave(self, session: WorkerSession) -> bool:
+        """Tell whether the stream is of no more use to the worker, and say so if it asked for that."""
+        if not session.holds_nothing:
+            return False
+        if self._is_worker_draining and not self._is_drained_said:
+            self._is_drained_said = True
+            self._outbox.drained()
+        return self._is_worker_draining or self._is_goodbye_said
 
     async def _write_frames(self, session: WorkerSession) -> None:
         while (frame := await self._outbox.next_frame(limits.KEEPALIVE_S)) is not None:
@@ -215,7 +231,16 @@ class WorkStream:
             await asyncio.sleep(SERVER_DRAIN_GRACE_S)
         self.end()
 
-    async def _act_until_end(self, session: WorkerSession) -> None:
+    async def _act_until_end(self, session: WorkerSession, turns: Turns) -> None:
+        try:
+            await self._take_bursts(session, turns)
+        except TailraceError:
+            await turns.all_answered()
+            raise
+        await turns.all_answered()
+        self._may_leave(session)
+
+    async def _take_bursts(self, session: WorkerSession, turns: Turns) -> None:
         while True:
             try:
                 frames = await self._inbox.take(limits.SILENCE_S)
@@ -225,14 +250,11 @@ class WorkStream:
                 return
             if not frames:
                 return
-            await self._act(session, frames)
-            if self._is_worker_draining and session.holds_nothing:
-                self._outbox.drained()
-                return
-            if self._is_goodbye_said and session.holds_nothing:
+            await self._act(session, turns, frames)
+            if self._may_leave(session):
                 return
 
-    async def _act(self, session: WorkerSession, frames: Sequence[pb.WorkRequest]) -> None:
+    async def _act(self, session: WorkerSession, turns: Turns, frames: Sequence[pb.WorkRequest]) -> None:
         """Act on frames that came in a burst: starts before ends, ends before releases.
 
         What comes before a malformed one counts: its sender may have nothing else to show for a task.
@@ -243,48 +265,52 @@ class WorkStream:
             if frame.HasField("flow_control"):
                 _set_credit(session, frame.flow_control)
                 self._dispatcher.made_room(session)
-                await give_back(self._coordinator, session.take_back_excess())
+                await turns.ask(give_back(self._coordinator, session.take_back_excess()), _say_nothing)
         if any(frame.HasField("beats") for frame in frames):
-            await self._beat(session, [beat for frame in frames for beat in frame.beats.beats])
+            await self._beat(session, turns, [beat for frame in frames for beat in frame.beats.beats])
         if results := [result for frame in frames for result in frame.results.results]:
-            await self._end_attempts(session, results)
+            await turns.ask(self._attempts.end(results), partial(self._ended, session))
         for frame in frames:
             if frame.HasField("releases"):
-                await self._release(session, frame.releases)
+                delay_ms = parse_release_delay(frame.releases, "releases.delay")
+                released = self._attempts.release(frame.releases.leases, delay_ms)
+                await turns.ask(released, partial(self._released, session))
             elif frame.HasField("drain"):
-                await self._drain(session)
+                self._is_worker_draining = True
+                self._presence.heard_from(session, is_draining=True)
+                await turns.ask(give_back(self._coordinator, session.close_to_new()), _say_nothing)
         self._dispatcher.made_room(session)
         if fault is not None:
             raise fault
 
-    async def _beat(self, session: WorkerSession, beats: Sequence[pb.LeaseBeat]) -> None:
+    async def _beat(self, session: WorkerSession, turns: Turns, beats: Sequence[pb.LeaseBeat]) -> None:
         for beat in beats:
             # Before the store answers: what happens to the lease right after the beat is news for the worker.
             session.mention((beat.lease.task_id, beat.lease.lease_token))
-        statuses = await self._attempts.beat(beats, worker_id=session.worker_id)
-        for status in statuses:
-            if is_lost(status):
-                session.settle((status.task_id, status.lease_token))
+        await turns.ask(self._attempts.beat(beats, worker_id=session.worker_id), partial(self._judged, session))
+
+    def _judged(self, session: WorkerSession, statuses: Sequence[pb.LeaseStatus]) -> None:
+        self._settle(session, [status for status in statuses if is_lost(status)])
         self._outbox.statuses(statuses)
 
-    async def _end_attempts(self, session: WorkerSession, results: Sequence[pb.AttemptResult]) -> None:
-        acks = await self._attempts.end(results)
-        for ack in acks:
-            if is_final(ack.error):
-                session.settle((ack.task_id, ack.lease_token))
+    def _ended(self, session: WorkerSession, acks: Sequence[pb.AttemptResultAck]) -> None:
+        self._settle(session, [ack for ack in acks if is_final(ack.error)])
         self._outbox.acks(acks)
 
-    async def _release(self, session: WorkerSession, releases: pb.LeaseReleases) -> None:
-        items = await self._attempts.release(releases.leases, parse_release_delay(releases, "releases.delay"))
-        for item in items:
-            if is_final(item.error):
-                session.settle((item.task_id, item.lease_token))
+    def _released(self, session: WorkerSession, items: Sequence[pb.ReleaseItem]) -> None:
+        self._settle(session, [item for item in items if is_final(item.error)])
         self._outbox.release_acks(items)
 
-    async def _drain(self, session: WorkerSession) -> None:
-        self._is_worker_draining = True
-        self._presence.heard_from(session, is_draining=True)
-        await give_back(self._coordinator, session.close_to_new())
+    def _settle(
+        self, session: WorkerSession, answers: Iterable[pb.LeaseStatus | pb.AttemptResultAck | pb.ReleaseItem]
+    ) -> None:
+        for answer in answers:
+            session.settle((answer.task_id, answer.lease_token))
+        self._dispatcher.made_room(session)
+
+
+def _say_nothing(_: None) -> None:
+    """Have no answer: nobody asked."""
 
 
 def _up_to_fault(frames: Sequence[pb.WorkRequest]) -> tuple[Sequence[pb.WorkRequest], TailraceError | None]:
