@@ -14,9 +14,9 @@ from tailrace.server.coordinator.batcher import CALL_DEADLINE_S
 from tailrace.server.domain.errors import StoreUnavailableError
 from tailrace.server.domain.ids import partition_of
 from tailrace.server.domain.lease import AttemptEnd
-from tailrace.server.domain.task import TaskSnapshot
+from tailrace.server.domain.task import Submission, TaskSnapshot
 from tailrace.server.store.sqlite.store import SqliteStore
-from tailrace.server.store.values import Beat, Leased, LeaseHeld, LeaseRequest, ResultStored
+from tailrace.server.store.values import Beat, Leased, LeaseHeld, LeaseRequest, ResultStored, Submitted
 from tailrace.v1 import admin_service_pb2 as admin_pb
 from tailrace.v1 import task_pb2
 from tailrace.v1 import worker_service_pb2 as pb
@@ -29,7 +29,8 @@ from tailrace.v1.task_service_pb2 import (
 )
 from tests.integration.api.flow_steps import submit_kib, work_off
 from tests.integration.api.looking_steps import delete, listed, resubmit, task_of
-from tests.integration.api.serving import CALL_S, Api, a_success, seconds, serving
+from tests.integration.api.serving import CALL_S, Api, a_request, a_success, seconds, serving
+from tests.integration.api.watch_peer import WatchPeer
 from tests.integration.api.work_peer import WorkPeer
 from tests.store.redis_harness import RedisHarness
 from tests.store.sqlite_harness import SqliteHarness
@@ -315,9 +316,12 @@ async def test_call_takes_what_other_partitions_have_while_one_does_not_answer(t
 
 
 class PartlyDeafStore(SqliteStore):
-    """The embedded store, one partition of which does not answer what workers say of their leases while it is away."""
+    """The embedded store, one partition of which does not answer what workers say of their leases for a while."""
 
-    is_away = False
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, partitions=PARTITIONS)
+        self.is_back = asyncio.Event()
+        self.is_back.set()
 
     async def beat_leases(self, partition: int, beats: Sequence[Beat]) -> list[LeaseHeld | None]:
         await self._answer(partition)
@@ -328,14 +332,14 @@ class PartlyDeafStore(SqliteStore):
         return await super().store_results(partition, ends)
 
     async def _answer(self, partition: int) -> None:
-        while self.is_away and partition == 0:
-            await asyncio.sleep(0.01)
+        if partition == 0:
+            await self.is_back.wait()
 
 
 async def test_leases_and_results_of_other_partitions_do_not_wait_for_one_that_does_not_answer(
     tmp_path: Path,
 ) -> None:
-    store = PartlyDeafStore(tmp_path / "tailrace.db", partitions=PARTITIONS)
+    store = PartlyDeafStore(tmp_path / "tailrace.db")
     stuck, kept, done = sorted(NAMES[:12], key=lambda name: partition_of(name, PARTITIONS))[::5]
     assert partition_of(stuck, PARTITIONS) == 0 < partition_of(kept, PARTITIONS)
     async with serving(SqliteHarness(tmp_path / "unused.db", partitions=PARTITIONS), store) as api:
@@ -343,7 +347,7 @@ async def test_leases_and_results_of_other_partitions_do_not_wait_for_one_that_d
         peer = WorkPeer(api)
         await peer.hello()
         leases = {assignment.lease.task_id: assignment.lease for assignment in await peer.assigned(3)}
-        store.is_away = True
+        store.is_back.clear()
         began_at = time.monotonic()
 
         await peer.say(beats=pb.LeaseBeats(beats=[pb.LeaseBeat(lease=lease) for lease in leases.values()]))
@@ -356,7 +360,7 @@ async def test_leases_and_results_of_other_partitions_do_not_wait_for_one_that_d
         assert await api.state(stuck) == "PENDING/DISPATCHED"
 
         # The answers come in the order of the questions.
-        store.is_away = False
+        store.is_back.set()
         first = [status.task_id for status in (await peer.expect("lease_statuses")).statuses]
         assert first[:3] == list(leases)
         acks = (await peer.expect("result_acks")).acks
@@ -370,3 +374,37 @@ HALF = task_pb2.Progress(current=50, total=100)
 
 async def progress_of(api: Api, task_id: str) -> int:
     return (await api.result(task_id)).progress.current
+
+
+class PartlyRefusingStore(SqliteStore):
+    """The embedded store, one partition of which does not answer who submits until it is back."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, partitions=PARTITIONS)
+        self.is_back = asyncio.Event()
+
+    async def submit_tasks(
+        self, partition: int, submissions: Sequence[Submission], *, max_queue_depth: int | None = None
+    ) -> list[Submitted]:
+        if partition == 0:
+            await self.is_back.wait()
+        return await super().submit_tasks(partition, submissions, max_queue_depth=max_queue_depth)
+
+
+async def test_submits_to_other_partitions_do_not_wait_for_one_that_does_not_answer(tmp_path: Path) -> None:
+    store = PartlyRefusingStore(tmp_path / "tailrace.db")
+    stuck, taken = sorted(NAMES[:12], key=lambda name: partition_of(name, PARTITIONS))[::11]
+    assert partition_of(stuck, PARTITIONS) == 0 < partition_of(taken, PARTITIONS)
+    async with serving(SqliteHarness(tmp_path / "unused.db", partitions=PARTITIONS), store) as api:
+        began_at = time.monotonic()
+        peer = await WatchPeer(api).say(submit=[a_request(stuck)])
+        await peer.say(submit=[a_request(taken)])
+
+        assert [assignment.lease.task_id for assignment in await api.lease_many(wait_s=9)] == [taken]
+        assert time.monotonic() - began_at < CALL_DEADLINE_S / 2
+
+        # The answers come in the order of the submits.
+        store.is_back.set()
+        await peer.until_submitted(2)
+        assert [item.task_id for item in peer.submitted] == [stuck, taken]
+        peer.break_off()

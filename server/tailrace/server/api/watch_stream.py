@@ -9,6 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 
 import structlog
@@ -17,6 +18,7 @@ from tailrace.server.api import render
 from tailrace.server.api.inbox import Inbox
 from tailrace.server.api.parse_watch import WatchOrder, parse_watch
 from tailrace.server.api.submit_items import ParsedItem, submissions_of, submit_item
+from tailrace.server.api.turns import Turns
 from tailrace.server.api.watch_answers import WatchAnswer, WatchAnswers
 from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.domain import limits
@@ -59,6 +61,7 @@ class WatchStream:
         self._subscription = waiting.subscribe({})
         self._inbox: Inbox[pb.WatchRequest] = Inbox()
         self._answers = WatchAnswers()
+        self._turns = Turns(self._subscription.wake)
         self._is_first = True
         self._omit_results = False
         self._is_over = False
@@ -93,6 +96,7 @@ class WatchStream:
         except asyncio.CancelledError:
             # Nobody is there to read any more.
             writer.cancel()
+            self._turns.cancel()
             raise
         finally:
             reader.cancel()
@@ -135,8 +139,13 @@ class WatchStream:
         self._end()
 
     async def _act_until_end(self) -> None:
-        while not self._is_over and (requests := await self._inbox.take(None)):
-            await self._act(requests)
+        try:
+            while not self._is_over and (requests := await self._inbox.take(None)):
+                await self._act(requests)
+        except TailraceError:
+            await self._turns.all_answered()
+            raise
+        await self._turns.all_answered()
 
     async def _act(self, requests: Sequence[pb.WatchRequest]) -> None:
         """Carry out requests that came in a burst; what comes before a malformed one counts."""
@@ -185,18 +194,20 @@ class WatchStream:
     async def _submit(self, items: Sequence[ParsedItem]) -> None:
         if not items:
             return
-        submissions = submissions_of(items)
-        outcomes = iter(await self._coordinator.submit(submissions) if submissions else ())
+        await self._turns.ask(self._coordinator.submit(submissions_of(items)), partial(self._submitted, items))
+        await self._answers.wait_for_room()
+
+    def _submitted(self, items: Sequence[ParsedItem], outcomes: Sequence[Submitted | TailraceError]) -> None:
+        remaining = iter(outcomes)
         answers = []
         for task_id, parsed in items:
-            outcome = next(outcomes) if isinstance(parsed, Submission) else parsed
+            outcome = next(remaining) if isinstance(parsed, Submission) else parsed
             if isinstance(outcome, Submitted):
                 self._subscription.accepted(task_id, outcome.snapshot.revision if outcome.is_created else None)
             expected_id = task_id if isinstance(parsed, Submission) else None
             answers.append(WatchAnswer(submit_item(task_id, outcome), expected_id))
         self._answers.put(answers)
         self._subscription.wake()
-        await self._answers.wait_for_room()
 
     async def _write_messages(self) -> None:
         keepalive_at = time.monotonic() + limits.KEEPALIVE_S

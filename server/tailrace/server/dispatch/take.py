@@ -63,6 +63,9 @@ class Take:
             if not asked.done():
                 patience_s = IMPATIENCE_S
                 late.add(asked)
+        if late and len(self._taken) < room:
+            # Most of them may just be slow, and what they bring would have to go back.
+            _, late = await asyncio.wait(late, timeout=PATIENCE_S)
         while late and not self._answers:
             _, late = await asyncio.wait(late, return_when=asyncio.FIRST_COMPLETED)
 
