@@ -313,6 +313,28 @@ async def test_a_process_hears_from_another_that_a_lease_ran_out(redis_url: str)
             await listener.hears_exactly(LeaseNews(task_id="task-1", lease_token=token, revocation=None))
 
 
+async def test_a_process_hears_from_another_that_a_lease_was_ended_there_and_not_what_it_ended_itself(
+    redis_url: str,
+) -> None:
+    async with open_redis(redis_url) as harness:
+        token = await leased(harness)
+        other = await harness.second_store()
+
+        async with listening_to(harness.store) as listener, listening_to(other) as elsewhere:
+            await other.release_leases(0, [Release(task_id="task-1", lease_token=token)], LOST)
+            await listener.hears_exactly(LeaseNews(task_id="task-1", lease_token=token, revocation=None))
+            (again,) = (await harness.store.lease_tasks(0, a_lease_request())).deliveries
+            await other.store_results(0, [a_success("task-1", again.lease_token)])
+            await listener.hears_exactly(LeaseNews(task_id="task-1", lease_token=again.lease_token, revocation=None))
+            await harness.store.store_results(0, [a_success("task-2", await leased(harness, "task-2"))])
+            await other.submit_tasks(0, [a_submission("task-3", queue="a-sign-that-all-has-arrived")])
+            await listener.hears_exactly(QueueReady("a-sign-that-all-has-arrived"))
+
+            tokens = [change.lease_token for change in listener.changes if isinstance(change, LeaseNews)]
+            assert tokens == [token, again.lease_token]
+            assert not [change for change in elsewhere.changes if isinstance(change, LeaseNews)]
+
+
 async def test_the_process_that_took_the_latest_beat_is_the_one_that_hears_of_the_lease(redis_url: str) -> None:
     async with open_redis(redis_url) as harness:
         token = await leased(harness)
