@@ -408,3 +408,31 @@ async def test_submits_to_other_partitions_do_not_wait_for_one_that_does_not_ans
         await peer.until_submitted(2)
         assert [item.task_id for item in peer.submitted] == [stuck, taken]
         peer.break_off()
+
+
+class PartlyUnreadableStore(SqliteStore):
+    """The embedded store, one partition of which cannot be read."""
+
+    refusals = 0
+
+    async def read_tasks(self, partition: int, task_ids: Sequence[str]) -> list[TaskSnapshot | None]:
+        if partition == 0:
+            self.refusals += 1
+            raise StoreUnavailableError("the partition is away")
+        return await super().read_tasks(partition, task_ids)
+
+
+async def test_batch_asks_a_partition_that_does_not_answer_once_and_brings_what_the_others_have(
+    tmp_path: Path,
+) -> None:
+    store = PartlyUnreadableStore(tmp_path / "tailrace.db", partitions=PARTITIONS)
+    names = [f"task-{number}" for number in range(400)]
+    async with serving(SqliteHarness(tmp_path / "unused.db", partitions=PARTITIONS), store) as api:
+        await api.submit_many(*names)
+
+        response = await api.tasks.BatchGetResults(BatchGetResultsRequest(task_ids=names), timeout=CALL_S)
+
+        assert [(item.task_id, item.error.reason) for item in response.items] == [
+            (name, "" if partition_of(name, PARTITIONS) else "STORE_UNAVAILABLE") for name in names
+        ]
+        assert store.refusals == 1

@@ -80,9 +80,10 @@ class TaskService(TaskServiceServicer):
         asked = list(request.task_ids)
         response = pb.BatchGetResultsResponse()
         size_bytes = 0
+        away: dict[int, StoreUnavailableError] = {}
         for begin in range(0, len(asked), READ_STEP):
             step = asked[begin : begin + READ_STEP]
-            outcomes = await self._read_valid(step)
+            outcomes = await self._read_valid(step, away)
             for task_id in step:
                 item = _result_item(task_id, await self._whole(task_id, outcomes))
                 size_bytes += item.ByteSize()
@@ -148,9 +149,17 @@ class TaskService(TaskServiceServicer):
             raise TaskNotFoundError(task_id)
         return outcome
 
-    async def _read_valid(self, task_ids: Sequence[str]) -> dict[str, TaskSnapshot | TailraceError | None]:
-        valid = [task_id for task_id in task_ids if is_task_id(task_id)]
-        return dict(zip(valid, await self._coordinator.read(valid), strict=True))
+    async def _read_valid(
+        self, task_ids: Sequence[str], away: dict[int, StoreUnavailableError]
+    ) -> dict[str, TaskSnapshot | TailraceError | None]:
+        """Read outcomes; a partition that did not answer once, and is in ``away`` then, is not asked again."""
+        partitions = {task_id: self._coordinator.partition_of(task_id) for task_id in task_ids if is_task_id(task_id)}
+        present = [task_id for task_id, partition in partitions.items() if partition not in away]
+        outcomes = dict(zip(present, await self._coordinator.read(present), strict=True))
+        for task_id, outcome in outcomes.items():
+            if isinstance(outcome, StoreUnavailableError):
+                away[partitions[task_id]] = outcome
+        return {task_id: away.get(partition) or outcomes[task_id] for task_id, partition in partitions.items()}
 
     async def _whole(
         self, task_id: str, outcomes: Mapping[str, TaskSnapshot | TailraceError | None]

@@ -66,6 +66,10 @@ class Coordinator:
         """How many partitions there are to lease from."""
         return self._store.partitions
 
+    def partition_of(self, task_id: str) -> int:
+        """Tell in which of them a task lives."""
+        return partition_of(task_id, self.partitions)
+
     async def submit(self, submissions: Sequence[Submission]) -> list[Submitted | TailraceError]:
         """Accept tasks. Repeating a submission whose outcome is unknown is safe.
 
