@@ -1,6 +1,7 @@
 """Calls on behalf of one stream: none waits long for another, and their answers come in the order of asking."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -24,7 +25,7 @@ class Calls:
         event = self.may_answer[name] = asyncio.Event()
         if not is_late:
             event.set()
-        await self.turns.ask(self._call(name), self.said.append)
+        await self.turns.ask(partial(self._call, name), self.said.append)
 
     async def _call(self, name: str) -> str:
         self.made.append(name)
@@ -68,7 +69,7 @@ async def test_call_that_breaks_is_no_hindrance_to_the_answers_behind_it_and_is_
         await may_break.wait()
         raise RuntimeError("broken")
 
-    await calls.turns.ask(breaks(), calls.said.append)
+    await calls.turns.ask(breaks, calls.said.append)
     await calls.ask("b")
     may_break.set()
 

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 PATIENCE_S = 0.5
 """How long what a peer says next waits for the store to deal with what it said before."""
@@ -28,7 +28,7 @@ class Turns:
         self._calls: set[asyncio.Task[None]] = set()
         self._error: BaseException | None = None
 
-    async def ask(self, call: Coroutine[Any, Any, Answer], say: Callable[[Answer], None]) -> None:
+    async def ask(self, call: Callable[[], Awaitable[Answer]], say: Callable[[Answer], None]) -> None:
         """Make a call and have its answer said; returns before that where it takes long.
 
         Raises:
@@ -55,13 +55,13 @@ class Turns:
         self._raise_error()
 
     def cancel(self) -> None:
-        """Answer nothing more: nobody is there to read it."""
+        """Answer nothing more, where something was left to be answered. A second call does nothing."""
         for task in self._calls:
             task.cancel()
 
-    async def _make(self, call: Coroutine[Any, Any, Answer], say: Callable[[Answer], None], turn: "_Turn") -> None:
+    async def _make(self, call: Callable[[], Awaitable[Answer]], say: Callable[[Answer], None], turn: "_Turn") -> None:
         try:
-            answer = await call
+            answer = await call()
         except Exception as error:  # noqa: BLE001 - raised again where the next call is made, or all are waited for
             self._error = error
             turn.say = _nothing

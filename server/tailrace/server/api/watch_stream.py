@@ -96,9 +96,9 @@ class WatchStream:
         except asyncio.CancelledError:
             # Nobody is there to read any more.
             writer.cancel()
-            self._turns.cancel()
             raise
         finally:
+            self._turns.cancel()
             reader.cancel()
             goodbye.cancel()
             self._is_heard_out = self._is_cut_short = True
@@ -194,7 +194,8 @@ class WatchStream:
     async def _submit(self, items: Sequence[ParsedItem]) -> None:
         if not items:
             return
-        await self._turns.ask(self._coordinator.submit(submissions_of(items)), partial(self._submitted, items))
+        submit = partial(self._coordinator.submit, submissions_of(items))
+        await self._turns.ask(submit, partial(self._submitted, items))
         await self._answers.wait_for_room()
 
     def _submitted(self, items: Sequence[ParsedItem], outcomes: Sequence[Submitted | TailraceError]) -> None:

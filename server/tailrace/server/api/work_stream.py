@@ -29,6 +29,7 @@ from tailrace.server.dispatch.take import give_back
 from tailrace.server.domain import limits
 from tailrace.server.domain.errors import ProtocolUnsupportedError, TailraceError
 from tailrace.server.store.changes import LeaseNews
+from tailrace.server.store.values import Delivery
 from tailrace.v1 import worker_service_pb2 as pb
 
 Write = Callable[[bytes], Awaitable[None]]
@@ -161,10 +162,10 @@ class WorkStream:
         except asyncio.CancelledError:
             # Nobody is there to read any more.
             writer.cancel()
-            turns.cancel()
             raise
         finally:
             goodbye.cancel()
+            turns.cancel()
             self._dispatcher.leave(session)
             self._presence.leave(session)
             self._streams.leave(session.session_id, self)
@@ -265,20 +266,20 @@ class WorkStream:
             if frame.HasField("flow_control"):
                 _set_credit(session, frame.flow_control)
                 self._dispatcher.made_room(session)
-                await turns.ask(give_back(self._coordinator, session.take_back_excess()), _say_nothing)
+                await self._give_back(turns, session.take_back_excess())
         if any(frame.HasField("beats") for frame in frames):
             await self._beat(session, turns, [beat for frame in frames for beat in frame.beats.beats])
         if results := [result for frame in frames for result in frame.results.results]:
-            await turns.ask(self._attempts.end(results), partial(self._ended, session))
+            await turns.ask(partial(self._attempts.end, results), partial(self._ended, session))
         for frame in frames:
             if frame.HasField("releases"):
                 delay_ms = parse_release_delay(frame.releases, "releases.delay")
-                released = self._attempts.release(frame.releases.leases, delay_ms)
-                await turns.ask(released, partial(self._released, session))
+                release = partial(self._attempts.release, frame.releases.leases, delay_ms)
+                await turns.ask(release, partial(self._released, session))
             elif frame.HasField("drain"):
                 self._is_worker_draining = True
                 self._presence.heard_from(session, is_draining=True)
-                await turns.ask(give_back(self._coordinator, session.close_to_new()), _say_nothing)
+                await self._give_back(turns, session.close_to_new())
         self._dispatcher.made_room(session)
         if fault is not None:
             raise fault
@@ -287,7 +288,12 @@ class WorkStream:
         for beat in beats:
             # Before the store answers: what happens to the lease right after the beat is news for the worker.
             session.mention((beat.lease.task_id, beat.lease.lease_token))
-        await turns.ask(self._attempts.beat(beats, worker_id=session.worker_id), partial(self._judged, session))
+        judge = partial(self._attempts.beat, beats, worker_id=session.worker_id)
+        await turns.ask(judge, partial(self._judged, session))
+
+    async def _give_back(self, turns: Turns, deliveries: Sequence[Delivery]) -> None:
+        if deliveries:
+            await turns.ask(partial(give_back, self._coordinator, deliveries), _say_nothing)
 
     def _judged(self, session: WorkerSession, statuses: Sequence[pb.LeaseStatus]) -> None:
         self._settle(session, [status for status in statuses if is_lost(status)])
