@@ -11,7 +11,7 @@ from tailrace.server.dispatch.consumer import Consumer
 from tailrace.server.domain.errors import TailraceError
 from tailrace.server.store.values import Delivery, Release
 
-PATIENCE_S = 0.5
+PATIENCE_S = 1.0
 """How long the other partitions wait for one that does not answer."""
 IMPATIENCE_S = 0.05
 """Likewise for any further one, as most likely they live in the same place."""
@@ -57,14 +57,14 @@ class Take:
         late = set[asyncio.Task[None]]()
         for partition in random.sample(partitions, len(partitions)):
             if len(self._taken) >= room:
-                return
+                break
             asked = self._tasks.create_task(self._ask(partition, room - len(self._taken)))
             await asyncio.wait([asked], timeout=patience_s)
             if not asked.done():
                 patience_s = IMPATIENCE_S
                 late.add(asked)
-        if late and len(self._taken) < room:
-            # Most of them may just be slow, and what they bring would have to go back.
+        if late:
+            # Most of them may just be slow, and what they bring after the answer would have to go back.
             _, late = await asyncio.wait(late, timeout=PATIENCE_S)
         while late and not self._answers:
             _, late = await asyncio.wait(late, return_when=asyncio.FIRST_COMPLETED)
