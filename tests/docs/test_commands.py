@@ -2,19 +2,23 @@
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import click
 
 from tailrace.cli._app import app
 from tailrace.cli._exit_code import ExitCode
+from tailrace.cli._looks import Look
 from tailrace.cli._queues import queue_fields
 from tailrace.cli._task_fields import basic_fields, full_fields
+from tailrace.cli._top_screen import look_fields
 from tailrace.cli._workers import worker_fields
 from tailrace.v1.admin_service_pb2 import Queue, Worker
 from tailrace.v1.task_pb2 import Task
 from tests.docs.snippets import ROOT, snippets_of
 
 PAGE = ROOT / "docs/commands.md"
+NO_LOOK = Look(queues=(), workers=(), at_s=0.0, moment=datetime.now(UTC))
 TEXT = PAGE.read_text(encoding="utf-8")
 
 
@@ -52,4 +56,5 @@ def test_the_fields_of_json_are_listed_in_their_order() -> None:
     assert fields_of("`tasks`") == list(basic_fields(Task()))
     assert fields_of("`show`") == ["tasks", *list(full_fields(Task()))[len(basic_fields(Task())) :]]
     assert fields_of("`queues`, `queues pause`, `queues resume`") == list(queue_fields(Queue()))
+    assert [field for field in fields_of("`top`") if field != "net_per_s"] == list(look_fields(NO_LOOK))
     assert fields_of("`workers`, `workers drain`") == list(worker_fields(Worker()))

@@ -17,6 +17,7 @@ from tailrace.cli._server import server
 from tailrace.cli._show import show
 from tailrace.cli._submit import submit
 from tailrace.cli._tasks import tasks
+from tailrace.cli._top import top
 from tailrace.cli._wait import wait
 from tailrace.cli._worker import worker
 from tailrace.cli._workers import workers
@@ -47,6 +48,7 @@ _COMMANDS: tuple[click.Command, ...] = (
     show,
     submit,
     tasks,
+    top,
     wait,
     worker,
     workers,

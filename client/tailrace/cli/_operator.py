@@ -38,6 +38,8 @@ class Operator:
     def __init__(self, address: str | None) -> None:
         show_warnings()
         settings = resolve_settings(address, CALL_TIMEOUT)
+        self.address = settings.address
+        """Where it asks."""
         self._calls = SyncCalls(settings)
         self._patient_calls = SyncCalls(replace(settings, call_timeout_s=PURGE_TIMEOUT.total_seconds()))
         self._channel = grpc.insecure_channel(settings.address, options=call_channel_options())
@@ -49,9 +51,14 @@ class Operator:
     def __exit__(
         self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._channel.close()
-        self._patient_calls.close()
+        self.close()
+
+    def close(self) -> None:
+        """End what is under way, and close the connection. From any thread; again: no effect."""
+        # The calls first: what their channels cancel must find them closed, so as not to be repeated.
         self._calls.close()
+        self._patient_calls.close()
+        self._channel.close()
 
     def list_tasks(self, filter_text: str, page_size: int) -> Iterator[Task]:
         """Yield tasks that fit, page by page as they are wanted.
