@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -191,32 +190,6 @@ def test_what_the_server_finds_malformed_is_a_mistake_of_the_command_line(addres
 
     assert submitted.returncode == 2
     assert "task_type" in submitted.stderr
-
-
-def test_on_a_terminal_wait_shows_how_far_it_is(address: str, client: Client, worker: HandWorker) -> None:
-    result = client.submit("a")
-    worker.succeed(worker.take(), 1)
-    controller, terminal = pty.openpty()
-    environ = {**os.environ, "TAILRACE_ADDRESS": address, "TERM": "xterm"}
-    with subprocess.Popen([*COMMAND, "wait", result.id], stdout=terminal, env=environ) as command:
-        os.close(terminal)
-        shown = _read_all(controller)
-
-        assert command.wait(WITHIN_S) == 0
-    assert f"{result.id} SUCCESS" in shown
-    assert "0/1" in shown
-
-
-def _read_all(descriptor: int) -> str:
-    chunks = []
-    try:
-        while chunk := os.read(descriptor, 4096):
-            chunks.append(chunk)
-    except OSError:
-        # How Linux says that the other end of a terminal was closed.
-        pass
-    os.close(descriptor)
-    return b"".join(chunks).decode()
 
 
 def test_revoke_writes_the_state_of_each_task_after_it(address: str, client: Client, worker: HandWorker) -> None:

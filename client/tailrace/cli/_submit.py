@@ -2,10 +2,12 @@
 
 import json
 from datetime import timedelta
+from functools import partial
 from typing import Any, Unpack
 
 import click
 
+from tailrace.cli._bars import Bars, has_audience
 from tailrace.cli._exit_code import EPILOG, ExitCode
 from tailrace.cli._options import (
     address_option,
@@ -19,7 +21,7 @@ from tailrace.cli._options import (
     timeout_option,
 )
 from tailrace.cli._report import echo_end, exit_code_of, json_line
-from tailrace.client import AsyncResult, Options, TaskState
+from tailrace.client import AsyncResult, Options
 
 
 # ignore_unknown_options: -1 is an argument.
@@ -96,7 +98,11 @@ def submit(
 
 
 def _wait_for(result: AsyncResult, timeout: timedelta | None, as_json: bool) -> int:
-    state: TaskState = result.wait(timeout)
+    if has_audience(as_json=as_json):
+        with Bars([result.id]) as bars:
+            state = result.wait(timeout, on_progress=partial(bars.advance, result.id))
+    else:
+        state = result.wait(timeout)
     if as_json:
         click.echo(json_line(result, state))
     else:

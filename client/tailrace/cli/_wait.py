@@ -1,18 +1,18 @@
 """``tailrace wait``."""
 
 import json
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from tailrace.cli._bars import Bars, has_audience
 from tailrace.cli._exit_code import EPILOG, ExitCode
-from tailrace.cli._options import address_option, connect, json_option, timeout_option
+from tailrace.cli._following import Following
+from tailrace.cli._options import address_option, json_option, timeout_option
 from tailrace.cli._report import exit_code_of, failure_line, is_failure, json_line
 from tailrace.client import AsyncResult, TaskNotFoundError
+from tailrace.client._waiting import Advanced
 
 
 @click.command("wait", epilog=EPILOG)
@@ -21,33 +21,32 @@ from tailrace.client import AsyncResult, TaskNotFoundError
 @json_option
 @address_option
 def wait(task_ids: tuple[str, ...], timeout: timedelta | None, as_json: bool, address: str | None) -> int:
-    """Wait until tasks are done, and write a line for each as it is."""
-    with connect(address) as client:
-        # Each id once, whatever a shell's expansion came to.
-        results = [client.result(task_id) for task_id in dict.fromkeys(task_ids)]
-        ends = (_end(result, as_json) for result in client.as_completed(results, timeout))
-        if sys.stdout.isatty() and not as_json:
-            return _show_live(ends, len(results))
-        return _show_plain(ends)
+    """Wait until tasks are done, and write a line for each as it is.
+
+    On a terminal, bars show how far they are.
+    """
+    # Each id once, whatever a shell's expansion came to.
+    awaited = list(dict.fromkeys(task_ids))
+    with Following(address, awaited) as following:
+        if has_audience(as_json=as_json):
+            with Bars(awaited) as bars:
+                return _tell(following.news(timeout, with_progress=True), as_json, bars)
+        return _tell(following.news(timeout, with_progress=False), as_json, None)
 
 
-def _show_plain(ends: Iterator[tuple[str, ExitCode]]) -> int:
+def _tell(news: Iterator[AsyncResult | Advanced], as_json: bool, bars: Bars | None) -> int:
     worst = ExitCode.OK
-    for line, exit_code in ends:
-        click.echo(line)
+    for each in news:
+        if isinstance(each, Advanced):
+            if bars is not None:
+                bars.advance(each.task_id, each.progress)
+            continue
+        line, exit_code = _end(each, as_json)
         worst = max(worst, exit_code)
-    return worst
-
-
-def _show_live(ends: Iterator[tuple[str, ExitCode]], total: int) -> int:
-    worst = ExitCode.OK
-    columns = (SpinnerColumn(), TextColumn("waiting"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(highlight=False), transient=True) as progress:
-        bar = progress.add_task("waiting", total=total)
-        for line, exit_code in ends:
-            progress.console.print(line, markup=False, soft_wrap=True)
-            progress.advance(bar)
-            worst = max(worst, exit_code)
+        if bars is None:
+            click.echo(line)
+        else:
+            bars.end(each.id, line)
     return worst
 
 
