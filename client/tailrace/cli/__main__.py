@@ -1,5 +1,6 @@
 """``tailrace``, and ``python -m tailrace.cli``: the part that works without click."""
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -17,6 +18,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code; ``tailrace --help`` lists them.
     """
+    # What gRPC has to say to its developers; what concerns people, errors say. Read when it is imported.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         from tailrace.cli._app import run  # noqa: PLC0415 (may not be installed)
     except ModuleNotFoundError as error:

@@ -24,7 +24,7 @@ from tailrace.cli._workers import workers
 from tailrace.client import TailraceError
 
 
-@click.group(epilog=EPILOG, invoke_without_command=True)
+@click.group(epilog=EPILOG, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(importlib.metadata.version("tailrace"), prog_name="tailrace")
 @click.pass_context
 def app(context: click.Context) -> None:

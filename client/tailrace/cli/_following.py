@@ -5,11 +5,11 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
-from tailrace.cli._options import CALL_TIMEOUT, show_warnings
+from tailrace.cli._address import settings_for
+from tailrace.cli._options import show_warnings
 from tailrace.client import AsyncResult
 from tailrace.client._completion import Completion
 from tailrace.client._remote_errors import RemoteErrors
-from tailrace.client._settings import resolve_settings
 from tailrace.client._sync_calls import SyncCalls
 from tailrace.client._waiting import Advanced
 
@@ -19,7 +19,7 @@ class Following:
 
     def __init__(self, address: str | None, task_ids: Sequence[str]) -> None:
         show_warnings()
-        self._calls = SyncCalls(resolve_settings(address, CALL_TIMEOUT))
+        self._calls = SyncCalls(settings_for(address))
         errors = RemoteErrors()
         self._results = [AsyncResult(task_id, self._calls, errors) for task_id in task_ids]
 

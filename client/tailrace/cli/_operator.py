@@ -8,10 +8,10 @@ from typing import Any, Protocol, Self, TypeVar
 
 import grpc
 
-from tailrace.cli._options import CALL_TIMEOUT, show_warnings
+from tailrace.cli._address import settings_for
+from tailrace.cli._options import show_warnings
 from tailrace.client._channel import call_channel_options
 from tailrace.client._resubmission import resubmit_request
-from tailrace.client._settings import resolve_settings
 from tailrace.client._sync_calls import SyncCalls
 from tailrace.v1 import admin_service_pb2 as admin_pb
 from tailrace.v1 import task_service_pb2 as pb
@@ -37,7 +37,7 @@ class Operator:
 
     def __init__(self, address: str | None) -> None:
         show_warnings()
-        settings = resolve_settings(address, CALL_TIMEOUT)
+        settings = settings_for(address)
         self.address = settings.address
         """Where it asks."""
         self._calls = SyncCalls(settings)

@@ -3,15 +3,14 @@
 import json
 import logging
 import re
+import shlex
 from datetime import datetime, timedelta
 from typing import Any, Never
 
 import click
 
+from tailrace.cli._address import CALL_TIMEOUT, settings_for
 from tailrace.client import Client
-
-CALL_TIMEOUT = timedelta(seconds=5)
-"""Shorter than a program's: somebody sits and waits."""
 
 _UNITS = {
     "ms": timedelta(milliseconds=1),
@@ -26,7 +25,7 @@ _SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 def connect(address: str | None) -> Client:
     """Return a client with little patience for a server that is not there, whose warnings are seen."""
     show_warnings()
-    return Client(address, call_timeout=CALL_TIMEOUT)
+    return Client(settings_for(address).address, call_timeout=CALL_TIMEOUT)
 
 
 def show_warnings() -> None:
@@ -72,7 +71,7 @@ def read_json(text: str) -> Any:
     except (ValueError, RecursionError) as error:
         if text.startswith("--"):
             raise click.BadParameter(f"there is no option {text}") from error
-        raise click.BadParameter(f"{text} is not JSON; a text is written '{json.dumps(text)}'") from error
+        raise click.BadParameter(f"{text} is not JSON; a text is written {shlex.quote(json.dumps(text))}") from error
 
 
 def read_member(text: str) -> tuple[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 from rich.text import Text
 
 from tailrace.cli._columns import Column, fitted_lines
+from tailrace.cli._complaint import plain_text
 from tailrace.cli._looks import Look, Trouble, task_count
 from tailrace.cli._moments import age_text, iso_text, moment_in, span_in, span_text
 from tailrace.cli._queues import queue_fields
@@ -95,7 +96,7 @@ def look_fields(look: Look) -> dict[str, Any]:
 def trouble_fields(trouble: Trouble) -> dict[str, Any]:
     """Return a look in vain as an object of JSON."""
     nothing = dict.fromkeys(("since_s", "queues", "workers"))
-    return {"time": iso_text(trouble.moment), **nothing, "error": str(trouble.error)}
+    return {"time": iso_text(trouble.moment), **nothing, "error": plain_text(trouble.error)}
 
 
 def rate_text(per_s: float | None) -> str:
@@ -111,7 +112,7 @@ def _head(view: View) -> list[Text]:
     lines = [Text.assemble(("tailrace top", "bold"), title)]
     last = view.began if view.look is None else view.look.moment
     if view.trouble is not None:
-        cause = escape(" ".join(str(view.trouble.error).split()))
+        cause = escape(plain_text(view.trouble.error))
         lines.append(Text(f"no answer for {age_text(last, view.now)}, asking again: {cause}", "bold red"))
     elif view.now - last > timedelta(seconds=view.interval_s) + _LATE:
         lines.append(Text(f"no answer for {age_text(last, view.now)}", "yellow"))
