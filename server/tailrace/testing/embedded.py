@@ -13,6 +13,8 @@ from pathlib import Path
 import structlog
 
 from tailrace.server import Server, ServerConfig
+from tailrace.server.store.sqlite.store import SqliteStore
+from tailrace.testing.clock import MovableClock
 
 START_S = 30.0
 NO_GRACE = timedelta(0)
@@ -25,6 +27,23 @@ class RunningServer:
     address: str
     """HOST:PORT, for ``Client`` and ``Worker``."""
     server: Server
+    """The server itself."""
+    clock: MovableClock | None = None
+    """Of its store; None where that has one of its own."""
+
+    def advance(self, by: timedelta) -> None:
+        """Move the store's clock forward: what becomes due by it, such as a retry or a delay, happens within a second.
+
+        Everything on the server moves with it: a task that runs loses its lease, unless that is longer, and results
+        expire. Clients and workers are not moved: what ``get(timeout=...)`` waits for is real time.
+
+        Raises:
+            ValueError: ``by`` is negative. No store's clock goes back.
+            RuntimeError: The store was named when the server was started, and has a clock of its own.
+        """
+        if self.clock is None:
+            raise RuntimeError("the clock of a store that you named cannot be moved; leave out store=")
+        self.clock.advance(by)
 
 
 @contextmanager
@@ -37,6 +56,9 @@ def run_server(*, store: str | None = None, listen: str = "127.0.0.1:0") -> Iter
     Args:
         store: URL of the store; None is an embedded one that is deleted afterwards.
         listen: HOST:PORT; port 0 picks a free one.
+
+    Raises:
+        RuntimeError: It could not start; the cause tells why.
     """
     thread = _ServerThread(store, listen)
     try:
@@ -50,10 +72,12 @@ async def run_server_async(*, store: str | None = None, listen: str = "127.0.0.1
     """Run a server on the running event loop until the block ends. See ``run_server`` for the arguments."""
     _quieten()
     with tempfile.TemporaryDirectory(prefix="tailrace-") as directory:
-        server = Server(ServerConfig(listen=listen, store=store or f"sqlite:///{Path(directory, 'tailrace.db')}"))
+        clock = None if store else MovableClock()
+        own_store = SqliteStore(Path(directory, "tailrace.db"), clock=clock) if clock else None
+        server = Server(ServerConfig(listen=listen, store=store), own_store)
         await server.start()
         try:
-            yield RunningServer(address=server.address, server=server)
+            yield RunningServer(address=server.address, server=server, clock=clock)
         finally:
             await server.stop(NO_GRACE)
 
