@@ -54,6 +54,7 @@ imports: setup
 tree: setup
 	$(BIN)/python scripts/check_tree.py
 	$(BIN)/python scripts/check_promises.py
+	$(BIN)/python scripts/check_docstrings.py
 
 .PHONY: proto-check
 proto-check: setup

@@ -1,6 +1,7 @@
 """Checks the rules of the house that no linter knows; prints what breaks them and ends with 1."""
 
 import re
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST_MODULE_LINES = 400
 LONGEST_TEST_MODULE_LINES = 600  # a list of behaviours is read one at a time
+LONGEST_MEDIAN_MODULE_LINES = 200
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 MAKE_TARGET = re.compile(r"\bmake ([a-z][a-z-]+)")
@@ -20,6 +22,7 @@ def main() -> int:
     problems = [
         *_namespace_problems(files),
         *_size_problems(files),
+        *_median_problems(files),
         *_link_problems(files),
         *_path_problems(files),
         *_make_target_problems(files),
@@ -56,6 +59,20 @@ def _size_problems(files: list[Path]) -> Iterator[str]:
             lines = len((ROOT / file).read_text(encoding="utf-8").splitlines())
             if lines > ceiling:
                 yield f"{file}: {lines} lines, where {ceiling} is the ceiling"
+
+
+def _median_problems(files: list[Path]) -> Iterator[str]:
+    """Half the modules must be small: ceilings alone would let all of them grow up to there."""
+    folders = ("client", "server", "worker")
+    sizes = {
+        file: len((ROOT / file).read_text(encoding="utf-8").splitlines())
+        for file in files
+        if file.suffix == ".py" and file.parts[0] in folders
+    }
+    for folder in folders:
+        median = statistics.median(size for file, size in sizes.items() if file.parts[0] == folder)
+        if median >= LONGEST_MEDIAN_MODULE_LINES:
+            yield f"{folder}: the median module has {median:g} lines; keep it under {LONGEST_MEDIAN_MODULE_LINES}"
 
 
 def _link_problems(files: list[Path]) -> Iterator[str]:

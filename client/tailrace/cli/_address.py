@@ -16,7 +16,7 @@ _MAX_PORT = 65_535
 
 
 def settings_for(address: str | None) -> ClientSettings:
-    """Settle where a command's server is.
+    """Return where a command's server is.
 
     Args:
         address: What ``--address`` says; None, or empty: TAILRACE_ADDRESS, then localhost:7440.

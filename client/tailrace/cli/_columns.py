@@ -29,6 +29,11 @@ def fitted_lines(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], widt
     """Yield a table's lines, titles first, none wider than ``width``.
 
     First columns that may be cut are, then columns are left out, then the first one that is left is cut.
+
+    Args:
+        columns: In their order.
+        rows: A cell for each column.
+        width: In characters of a terminal; at least 1.
     """
     shown = _shown(columns, rows, width)
     kept = [columns[index] for index in shown]

@@ -46,7 +46,7 @@ class Trouble:
 
 
 def looks(source: Source, interval_s: float, pause: Callable[[float], object]) -> Iterator[Look | Trouble]:
-    """Look again and again, for ever.
+    """Yield look after look, for ever.
 
     Args:
         source: Asked by its two lists, once each a look.
@@ -68,7 +68,7 @@ def looks(source: Source, interval_s: float, pause: Callable[[float], object]) -
 
 
 def look(source: Source, before: Look | None) -> Look:
-    """Look once; ``before`` is the last look that came to something, however long ago."""
+    """Return one look; ``before`` is the last one that came to something, however long ago."""
     queues = tuple(source.list_queues())
     at_s, moment = time.monotonic(), datetime.now(UTC)
     return Look(

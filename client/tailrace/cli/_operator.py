@@ -115,7 +115,7 @@ class Operator:
         return self._calls.call(self._admin.PurgeQueue, admin_pb.PurgeQueueRequest(queue=queue)).purge_count
 
     def purge_queue(self, queue: str) -> admin_pb.PurgeQueueResponse:
-        """Revoke as many of a queue's waiting tasks as one call does."""
+        """Revoke as many of a queue's waiting tasks as one call does, and return how many are left."""
         request = admin_pb.PurgeQueueRequest(queue=queue, force=True)
         return self._patient_calls.call(self._admin.PurgeQueue, request)
 

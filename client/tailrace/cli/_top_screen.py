@@ -64,7 +64,13 @@ class View:
 
 
 def screen(view: View, width: int, height: int | None = None) -> Text:
-    """Return the lines of a screen of this size, or of one that is as high as it takes."""
+    """Return the lines of a screen.
+
+    Args:
+        view: What it shows.
+        width: Of the longest line, in characters of a terminal.
+        height: At most so many lines; None: as many as it takes.
+    """
     head = _head(view)
     if view.look is not None:
         queue_rows, worker_rows = _share(view.look, None if height is None else height - len(head))

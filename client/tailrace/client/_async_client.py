@@ -83,6 +83,10 @@ class AsyncClient:
     async def map(self, task: str | TaskFunction, argument_tuples: Iterable[Sequence[Any]], /) -> list[AsyncioResult]:
         """Submit a task for each tuple of arguments, many to a call.
 
+        Args:
+            task: As for ``submit``.
+            argument_tuples: Of positional arguments; one of a single argument is written ``(x,)``.
+
         Returns:
             The results, in the order of the arguments.
 

@@ -82,6 +82,10 @@ class Client:
     def map(self, task: str | TaskFunction, argument_tuples: Iterable[Sequence[Any]], /) -> list[AsyncResult]:
         """Submit a task for each tuple of arguments, many to a call.
 
+        Args:
+            task: As for ``submit``.
+            argument_tuples: Of positional arguments; one of a single argument is written ``(x,)``.
+
         Returns:
             The results, in the order of the arguments.
 

@@ -41,7 +41,12 @@ class TaskContext:
         return self.progress[-1].details if self.progress else None
 
     def assignment_of(self, task_type: str, default_queue: str | None) -> wire.Assignment:
-        """Return a delivery of a task of this type."""
+        """Return a delivery of a task.
+
+        Args:
+            task_type: Instead of what the block was told.
+            default_queue: Unless the block was told of a queue.
+        """
         assignment = wire.Assignment()
         assignment.CopyFrom(self._assignment)
         assignment.spec.task_type = task_type

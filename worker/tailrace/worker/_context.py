@@ -95,7 +95,14 @@ class CurrentTask:
         deadline: float | None = None,
         reporter: ProgressReporter | None = None,
     ) -> "CurrentTask":
-        """Read the task out of its delivery."""
+        """Read the task out of its delivery.
+
+        Args:
+            assignment: The delivery.
+            revoked: Set once the task is to stop.
+            deadline: See the attribute.
+            reporter: Takes what the task says of its progress; None: nobody does.
+        """
         last = Progress.from_wire(assignment.last_progress) if assignment.HasField("last_progress") else None
         return cls(
             id=assignment.lease.task_id,

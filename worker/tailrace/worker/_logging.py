@@ -15,7 +15,7 @@ class TaskIdFilter(logging.Filter):
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Mark the record."""
+        """Mark the record, and return True."""
         if not hasattr(record, "task_id"):
             record.task_id = _current_task_id()
         return True

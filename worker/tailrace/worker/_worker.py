@@ -137,6 +137,9 @@ class Worker:
         that raises ends the run: those after it are not called, nor those of ``on_stop``, and run(), start() or
         running() raises what it raised. One that hangs is waited for until a second signal.
 
+        Returns:
+            The function as it was: ``@worker.on_start``.
+
         Raises:
             TypeError: It cannot be called.
         """
@@ -149,6 +152,9 @@ class Worker:
         No task runs any more then, save for those that could not be stopped. Several functions are called last declared
         first, wherever ``on_start`` runs its own, and 10 seconds are given to them all. One that raises is logged, and
         the others are called all the same.
+
+        Returns:
+            The function as it was: ``@worker.on_stop``.
 
         Raises:
             TypeError: It cannot be called.
@@ -176,6 +182,7 @@ class Worker:
             TailraceError: The server refuses this worker: ProtocolUnsupportedError, InvalidRequestError,
                 CallRefusedError.
             RuntimeError: It is running already.
+            SystemExit: There was a second signal.
             BaseException: Whatever a function of ``on_start`` raised.
         """
         happenings: queue.SimpleQueue[int | None] = queue.SimpleQueue()  # its put() is safe in a signal handler
