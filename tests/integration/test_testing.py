@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from tailrace.client import AsyncClient, Client, RetryPolicy, TaskRevokedError
-from tailrace.testing import RunningServer, run_server, run_server_async
+from tailrace.testing import RunningServer, eventually, run_server, run_server_async
 from tailrace.worker import Worker
-from tests.wait import eventually
 
 pytest_plugins = ["tailrace.testing.fixtures"]
 
@@ -49,7 +48,7 @@ def test_a_backoff_of_an_hour_need_not_be_waited_for(
 
     tailrace_run_worker(worker)
     result = tailrace_client.submit(fail_once)
-    eventually(lambda: result.state == "RETRY", "the first attempt has failed")
+    eventually(lambda: result.state == "RETRY", AN_HOUR)
     failed.set()
     tailrace_server.advance(AN_HOUR)
 
@@ -65,6 +64,14 @@ def test_a_delay_and_a_deadline_pass_when_time_is_moved(
 
     with pytest.raises(TaskRevokedError):
         late.get(timeout=WITHIN_S)
+
+
+def test_a_condition_is_asked_until_it_is_true_or_the_time_is_up() -> None:
+    answers = iter([0, 0, 7])
+
+    assert eventually(lambda: next(answers)) == 7
+    with pytest.raises(AssertionError, match=r"not true within 0\.1 s; the last answer was \[\]"):
+        eventually(list, timeout=timedelta(milliseconds=100))
 
 
 def test_time_goes_forward_only(tailrace_server: RunningServer) -> None:

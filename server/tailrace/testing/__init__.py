@@ -1,8 +1,7 @@
 """What tests of tasks need: single attempts without a server, and a Tailrace server inside the test process.
 
-``task_context`` and ``run_attempt`` need nothing but the plain install. ``run_server`` and ``run_server_async`` are the
-real server, with gRPC on a free port and the embedded store in a directory of its own: they need
-``pip install 'tailrace[server]'``.
+``run_server`` and ``run_server_async`` are the real server, with gRPC on a free port and the embedded store in a
+directory of its own: they need ``pip install 'tailrace[server]'``. All else needs nothing but the plain install.
 
 For the pytest fixtures ``tailrace_server``, ``tailrace_client`` and ``tailrace_run_worker`` put this into a
 ``conftest.py``::
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tailrace.testing.attempt import Attempt, run_attempt, run_attempt_async
 from tailrace.testing.context import TaskContext, task_context
+from tailrace.testing.patience import eventually
 
 if TYPE_CHECKING:
     from tailrace.testing.embedded import RunningServer, run_server, run_server_async
@@ -22,6 +22,7 @@ __all__ = [
     "Attempt",
     "RunningServer",
     "TaskContext",
+    "eventually",
     "run_attempt",
     "run_attempt_async",
     "run_server",
