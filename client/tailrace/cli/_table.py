@@ -58,10 +58,11 @@ def escape(text: str) -> str:
 def _rich_table(titles: Sequence[str], rows: Sequence[Sequence[Cell]], cut: Collection[str]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=True)
     for title in titles:
-        # Rich takes room from columns that may wrap, and from no others as long as there is any to take.
+        # Rich takes room from columns that may wrap, and from no others as long as there is any to take. Their texts
+        # must not wrap all the same: a row is a line.
         table.add_column(title, no_wrap=title not in cut, overflow="ellipsis")
     for row in rows:
-        table.add_row(*(Text(cell.text, style=cell.style) for cell in row))
+        table.add_row(*(Text(cell.text, style=cell.style, no_wrap=True) for cell in row))
     return table
 
 
