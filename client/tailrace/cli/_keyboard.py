@@ -11,8 +11,11 @@ from types import FrameType
 try:
     import termios
     import tty
-except ModuleNotFoundError:  # Windows: no keys then, but for Ctrl-C
+except ModuleNotFoundError:  # Windows, where the other commands work
     pass
+
+HAS_TERMINALS = "termios" in sys.modules
+"""Whether this system has terminals of the kind that is needed here."""
 
 CTRL_Z = "\x1a"
 _MAX_KEYS_BYTES = 64
@@ -58,7 +61,10 @@ class Keyboard:
             os.read(self._wake_reader, _MAX_KEYS_BYTES)
         if self._keys is None or self._keys not in ready:
             return ""
-        typed = os.read(self._keys, _MAX_KEYS_BYTES)
+        try:
+            typed = os.read(self._keys, _MAX_KEYS_BYTES)
+        except OSError:
+            typed = b""
         if not typed:  # the terminal is gone
             self._keys = None
         return typed.decode(errors="replace")
@@ -70,7 +76,7 @@ class Keyboard:
 @contextlib.contextmanager
 def _unbuffered_keys() -> Iterator[int | None]:
     """Lend the terminal's descriptor; None where there is none to type on."""
-    if "termios" not in sys.modules or not sys.stdin.isatty():
+    if not sys.stdin.isatty():
         yield None
         return
     descriptor = sys.stdin.fileno()

@@ -12,6 +12,7 @@ from rich.console import Console
 from tailrace.cli._complaint import complain_of
 from tailrace.cli._exit_code import EPILOG, ExitCode
 from tailrace.cli._json import json_text
+from tailrace.cli._keyboard import HAS_TERMINALS
 from tailrace.cli._live_screen import LiveScreen
 from tailrace.cli._looks import Look, Trouble, looks
 from tailrace.cli._operator import Operator
@@ -60,7 +61,7 @@ def top(*, interval: timedelta, once: bool, count: int | None, as_json: bool, ad
             return _show_once(operator, interval_s, as_json=as_json)
         if as_json:
             return _write_lines(looks(operator, interval_s, time.sleep), count)
-        if not sys.stdout.isatty():
+        if not sys.stdout.isatty() or not HAS_TERMINALS:
             raise click.UsageError(
                 "this is no terminal to show a live screen on; --once writes one screen, --json lines"
             )
