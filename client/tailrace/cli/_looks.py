@@ -50,21 +50,20 @@ def looks(source: Source, interval_s: float, pause: Callable[[float], object]) -
 
     Args:
         source: Asked by its two lists, once each a look.
-        interval_s: From the beginning of one look to that of the next; one that takes longer is followed at once.
-        pause: Rests for so many seconds, or less.
+        interval_s: From one answer to the next question: a slow answer must not leave a rate too short a span.
+        pause: Rests for so many seconds.
 
     Raises:
         TailraceError: What the server answered will be no other next time.
     """
     before = None
     while True:
-        began_s = time.monotonic()
         try:
             before = look(source, before)
             yield before
         except ServerUnavailableError as error:
             yield Trouble(error=error, moment=datetime.now(UTC))
-        pause(max(0.0, began_s + interval_s - time.monotonic()))
+        pause(interval_s)
 
 
 def look(source: Source, before: Look | None) -> Look:
