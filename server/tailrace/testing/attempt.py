@@ -35,11 +35,8 @@ class Attempt:
     """When that would begin, where the task chose it with RetryLater; None: by the policy's backoff."""
     progress: tuple[Progress, ...]
     """What the task said of how far it had come, all of it. A server hears it twice a second at most."""
-
-    @property
-    def checkpoint(self) -> Any:
-        """What the next attempt would find in ``current_task().checkpoint``."""
-        return self.progress[-1].details if self.progress else None
+    checkpoint: Any
+    """What the next attempt would find in ``current_task().checkpoint``: what was said last, by whichever attempt."""
 
     def get(self) -> Any:
         """Return what the task returned, or raise what it raised.
@@ -65,9 +62,9 @@ def run_attempt(task: Task[..., Any], /, *args: Any, **kwargs: Any) -> Attempt:
 
     Raises:
         PayloadError: An argument cannot be carried: this is what a submit would raise.
-        RuntimeError: The task is a coroutine function, and an event loop runs here: await ``run_attempt_async``.
+        RuntimeError: The task is for an event loop, and one runs here already: await ``run_attempt_async``.
     """
-    if inspect.iscoroutinefunction(task.function):
+    if task.executor == "asyncio":
         _refuse_running_loop()
         return asyncio.run(run_attempt_async(task, *args, **kwargs))
     run = _Run(task, args, kwargs)
@@ -130,6 +127,7 @@ class _Run:
             may_retry=failed and not failure.non_retryable,
             retry_delay=failure.next_retry_delay.ToTimedelta() if failure.HasField("next_retry_delay") else None,
             progress=tuple(self._context.progress[self._said_before :]),
+            checkpoint=self._context.checkpoint,
         )
 
     def _error(self, result: wire.AttemptResult) -> BaseException | None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from tailrace.client import Progress
-from tailrace.client._payload import encode_value
+from tailrace.client._payload import decode_value, encode_value
 from tailrace.client._task_id import new_task_id
 from tailrace.v1 import task_pb2
 from tailrace.v1 import worker_service_pb2 as wire
@@ -37,8 +37,10 @@ class TaskContext:
 
     @property
     def checkpoint(self) -> Any:
-        """What the next attempt would find; None where no checkpoint was left."""
-        return self.progress[-1].details if self.progress else None
+        """What the next attempt would find: what was said last, here or before; None where no checkpoint was left."""
+        if self.progress:
+            return self.progress[-1].details
+        return decode_value(self._assignment.last_progress.details)
 
     def assignment_of(self, task_type: str, default_queue: str | None) -> wire.Assignment:
         """Return a delivery of a task.

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import threading
+from collections.abc import Awaitable
 from datetime import timedelta
 
 import pytest
@@ -148,6 +149,22 @@ def test_progress_and_checkpoints_can_be_looked_at() -> None:
     ]
     assert (second.value, second.checkpoint, len(second.progress)) == (3, 5, 2)
     assert (third, context.checkpoint, len(context.progress)) == (3, 4, 3)
+
+
+def test_a_checkpoint_stays_until_another_one_is_said() -> None:
+    with task_context(checkpoint=[5]) as context:
+        silent = run_attempt(add, 1)
+
+        assert (silent.checkpoint, context.checkpoint) == ([5], [5])
+    assert run_attempt(add, 1).checkpoint is None
+
+
+def test_a_function_for_the_event_loop_may_return_something_to_await() -> None:
+    @Worker().task(executor="asyncio")
+    def lazy(name: str) -> Awaitable[str]:
+        return greet(name)
+
+    assert run_attempt(lazy, "you").value == "hello you from lazy"
 
 
 def test_a_task_may_be_asked_to_stop_beforehand() -> None:
