@@ -38,8 +38,8 @@ def web() -> Iterator[str]:
         with subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             yield process.stdout.readline().strip()
-            process.send_signal(signal.SIGINT)
-            assert process.wait(WITHIN_S) == 130
+            process.terminate()
+            assert process.wait(WITHIN_S) == -signal.SIGTERM
 
 
 def ask(url: str, body: bytes | None = None) -> Any:

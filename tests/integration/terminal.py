@@ -34,6 +34,8 @@ class Terminal:
         self._modes = termios.tcgetattr(self._terminal)
         self._shown = b""
         own_size = {"COLUMNS", "LINES"}
+        # Where the tests run in the background they ignore Ctrl-C, and so would the command.
+        interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
         self.process = subprocess.Popen(
             command,
             stdin=self._terminal,
@@ -42,6 +44,7 @@ class Terminal:
             env={**{name: value for name, value in environ.items() if name not in own_size}, "TERM": "xterm-256color"},
             start_new_session=True,
         )
+        signal.signal(signal.SIGINT, interrupt)
 
     def __enter__(self) -> Self:
         return self
@@ -87,7 +90,7 @@ class Terminal:
         """Wait for the command to end, reading on meanwhile: it must not be kept from writing."""
         deadline = time.monotonic() + WITHIN_S
         while self.process.poll() is None:
-            assert time.monotonic() < deadline, f"the command did not end; it wrote {self.shown!r}"
+            assert time.monotonic() < deadline, f"the command did not end; its screen is {self.screen!r}"
             if select.select([self._controller], [], [], 0.02)[0]:
                 self._shown += os.read(self._controller, 65536)
         return self.process.returncode
