@@ -24,7 +24,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@[[ -x $(BIN)/pip ]] || $(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --constraint constraints.txt pip
 	@$(BIN)/pip install --quiet --constraint constraints.txt --group dev
-	@$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[server]'
+	@$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[server,msgpack]'
 	@touch $@
 
 .PHONY: format
@@ -86,7 +86,7 @@ $(INSTALLED_LOWEST): pyproject.toml constraints.txt constraints-lowest.txt
 	@[[ -x .venv-lowest/bin/pip ]] || $(PYTHON) -m venv .venv-lowest
 	@.venv-lowest/bin/pip install --quiet --constraint constraints.txt pip
 	@.venv-lowest/bin/pip install --quiet --constraint constraints.txt --group test
-	@.venv-lowest/bin/pip install --quiet --constraint constraints-lowest.txt --no-build-isolation --editable '.[server]'
+	@.venv-lowest/bin/pip install --quiet --constraint constraints-lowest.txt --no-build-isolation --editable '.[server,msgpack]'
 	@touch $@
 
 .PHONY: mutants

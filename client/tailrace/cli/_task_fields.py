@@ -75,15 +75,18 @@ def full_fields(task: Task) -> dict[str, Any]:
 
 
 def payload_fields(payload: Payload) -> dict[str, Any]:
-    """Return a payload with its value where it is JSON, else with its bytes."""
+    """Return a payload with its value where it is a plain one, else with its bytes."""
     try:
-        return {"content_type": payload.content_type, "value": decode_value(payload)}
+        value = decode_value(payload)
     except PayloadError:
-        return {
-            "content_type": payload.content_type,
-            "content_encoding": payload.content_encoding,
-            "data_base64": base64.b64encode(payload.data).decode(),
-        }
+        value = payload.data
+    if not isinstance(value, bytes):
+        return {"content_type": payload.content_type, "value": value}
+    return {
+        "content_type": payload.content_type,
+        "content_encoding": payload.content_encoding,
+        "data_base64": base64.b64encode(payload.data).decode(),
+    }
 
 
 def failure_fields(failure: Failure) -> dict[str, Any]:

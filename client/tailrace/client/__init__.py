@@ -14,6 +14,7 @@ from tailrace.client._async_client import AsyncClient
 from tailrace.client._async_result import AsyncioResult
 from tailrace.client._async_submitter import AsyncSubmitter
 from tailrace.client._client import Client
+from tailrace.client._codec import PayloadCodec
 from tailrace.client._errors import (
     BatchSubmitError,
     CallRefusedError,
@@ -65,6 +66,7 @@ __all__ = [
     "LimitExceededError",
     "Options",
     "PageTokenInvalidError",
+    "PayloadCodec",
     "PayloadError",
     "Progress",
     "ProtocolUnsupportedError",

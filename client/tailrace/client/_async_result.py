@@ -4,31 +4,32 @@ from collections.abc import Callable, Generator
 from contextlib import aclosing
 from datetime import timedelta
 from inspect import isawaitable
-from typing import Any
+from typing import Any, Generic, overload
 
 from tailrace.client import _spans
 from tailrace.client._async_calls import AsyncCalls
+from tailrace.client._conversion import Conversion
 from tailrace.client._errors import ServerUnavailableError
 from tailrace.client._outcome import Outcome, TaskState
 from tailrace.client._progress import Progress
-from tailrace.client._remote_errors import RemoteErrors
 from tailrace.client._resubmission import RESUBMIT_REPEAT_FOR_S, forget_request, resubmit_request
 from tailrace.client._revocation import outcome_in, revoke_request, status_in
+from tailrace.client._type_variables import R_co, T
 from tailrace.client._waiting import Advanced, Finished
 from tailrace.v1.task_service_pb2 import GetResultRequest
 
 
-class AsyncioResult:
+class AsyncioResult(Generic[R_co]):
     """A handle to one task. Made by AsyncClient's ``submit``, ``map`` and ``result``, at no cost.
 
     Only what is awaited asks the server; everything else tells what that, or the submit, learned last. Of an id that
     nobody submitted, or whose record expired, all that is awaited but ``forget`` raises TaskNotFoundError.
     """
 
-    def __init__(self, task_id: str, calls: AsyncCalls, remote_errors: RemoteErrors) -> None:
+    def __init__(self, task_id: str, calls: AsyncCalls, conversion: Conversion) -> None:
         self._id = task_id
         self._calls = calls
-        self._remote_errors = remote_errors
+        self._conversion = conversion
         self._last: Outcome | None = None
         self._final: Outcome | None = None
 
@@ -53,8 +54,8 @@ class AsyncioResult:
         """
         if self._final is None:
             return None
-        error = self._final.error(self._remote_errors)
-        return self._final.value() if error is None else error
+        error = self._final.error(self._conversion)
+        return self._final.value(self._conversion) if error is None else error
 
     @property
     def traceback(self) -> str | None:
@@ -64,7 +65,8 @@ class AsyncioResult:
     @property
     def progress(self) -> Progress | None:
         """How far the task had come when last heard of; None while it has said nothing, and once it is done."""
-        return None if self._last is None else self._last.progress
+        progress = None if self._last is None else self._last.progress
+        return None if progress is None else progress._read_with(self._conversion.codecs)  # noqa: SLF001
 
     def ready(self) -> bool:
         """Tell whether the task is known to be done, however it ended."""
@@ -90,13 +92,13 @@ class AsyncioResult:
             return self._remember(Outcome(response.task)).state
         return self._final.state
 
-    def __await__(self) -> Generator[Any, Any, Any]:
+    def __await__(self) -> Generator[Any, Any, R_co]:
         """Do as ``get()`` does: ``value = await result``."""
         return self.get().__await__()
 
     async def get(
         self, timeout: float | timedelta | None = None, *, on_progress: Callable[[Progress], object] | None = None
-    ) -> Any:
+    ) -> R_co:
         """Wait until the task is done; return what it returned, raise what it raised.
 
         The wait goes on over restarts and broken connections until the timeout, and takes nothing away: it can be
@@ -114,10 +116,11 @@ class AsyncioResult:
             TaskFailedError: The task failed, with an exception that cannot be raised as itself. Any other exception
                 is one that the task raised, and has a TaskFailedError as its cause.
             TaskNotFoundError: There is no such task.
-            PayloadError: The task returned something other than JSON.
+            PayloadError: What the task returned cannot be read, or is not of the type that it is to come back as.
         """
         outcome = await self._wait(timeout, on_progress)
-        return outcome.unwrap(self._remote_errors)
+        value: R_co = outcome.unwrap(self._conversion)
+        return value
 
     async def wait(
         self, timeout: float | timedelta | None = None, *, on_progress: Callable[[Progress], object] | None = None
@@ -151,6 +154,25 @@ class AsyncioResult:
             self._last = outcome_in(response)
         return outcome_in(response).state
 
+    @overload
+    def returning(self, type_: type[T], /) -> "AsyncioResult[T]": ...
+
+    @overload
+    def returning(self, type_: Any, /) -> "AsyncioResult[Any]": ...
+
+    def returning(self, type_: Any, /) -> "AsyncioResult[Any]":
+        """Return a handle to the same task whose value comes back as a type; ``get`` raises PayloadError if it is none.
+
+        Results of tasks that were submitted by their function come back as its annotation says, all others as plain
+        JSON values.
+
+        Args:
+            type_: A class, or any other annotation: ``list[Order]``, ``Order | None``. Any: as it came.
+        """
+        again: AsyncioResult[Any] = AsyncioResult(self._id, self._calls, self._conversion.returning(type_))
+        again._last, again._final = self._last, self._final
+        return again
+
     async def forget(self) -> None:
         """Delete the task's record, with its result, before it expires. Forgetting twice, or too late, is harmless.
 
@@ -162,7 +184,7 @@ class AsyncioResult:
         await self._calls.call(self._calls.stub.DeleteTask, forget_request(self._id), task_id=self._id)
         self._last = self._final = None
 
-    async def resubmit(self, *, new_task_id: str | None = None) -> "AsyncioResult":
+    async def resubmit(self, *, new_task_id: str | None = None) -> "AsyncioResult[R_co]":
         """Run a failed or revoked task again, as a new task with the same arguments and options.
 
         The new task has this one as its parent. Spans such as ``delay`` and ``total_timeout`` count anew; points in
@@ -188,7 +210,7 @@ class AsyncioResult:
         except ServerUnavailableError as error:
             error.task_id = request.new_task_id
             raise
-        again = AsyncioResult(request.new_task_id, self._calls, self._remote_errors)
+        again: AsyncioResult[R_co] = AsyncioResult(request.new_task_id, self._calls, self._conversion)
         again._note_submitted(Outcome(response.task))
         return again
 
@@ -203,7 +225,7 @@ class AsyncioResult:
                 async for news in stream:
                     outcome = self._remember(news.known() if isinstance(news, Finished) else news.outcome)
                     if isinstance(news, Advanced) and on_progress is not None:
-                        await _tell(on_progress, news.progress)
+                        await _tell(on_progress, news.progress._read_with(self._conversion.codecs))  # noqa: SLF001
         assert outcome is not None
         return outcome
 

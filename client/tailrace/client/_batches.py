@@ -6,6 +6,7 @@ from typing import Any
 import grpc
 
 from tailrace.client import _retry
+from tailrace.client._conversion import Conversion
 from tailrace.client._errors import PayloadError, TailraceError, error_from
 from tailrace.client._options import SubmitOptions
 from tailrace.client._status import CallStatus, status_of_item
@@ -22,7 +23,10 @@ _ITEM_OVERHEAD_BYTES = 8
 
 
 def submit_requests(
-    task: str | TaskFunction, argument_tuples: Iterable[Sequence[Any]], options: SubmitOptions
+    task: str | TaskFunction[..., object],
+    argument_tuples: Iterable[Sequence[Any]],
+    options: SubmitOptions,
+    conversion: Conversion,
 ) -> list[SubmitRequest]:
     """Build one request per tuple of arguments, all of them before any is sent.
 
@@ -33,14 +37,20 @@ def submit_requests(
     """
     if options.task_id is not None:
         raise ValueError("map submits many tasks, and they cannot share one task_id")
-    return [_item_request(task, index, args, options) for index, args in enumerate(argument_tuples)]
+    return [_item_request(task, index, args, options, conversion) for index, args in enumerate(argument_tuples)]
 
 
-def _item_request(task: str | TaskFunction, index: int, args: Sequence[Any], options: SubmitOptions) -> SubmitRequest:
+def _item_request(
+    task: str | TaskFunction[..., object],
+    index: int,
+    args: Sequence[Any],
+    options: SubmitOptions,
+    conversion: Conversion,
+) -> SubmitRequest:
     if not isinstance(args, tuple | list):
         raise TypeError(f"map takes a tuple of arguments for each task; item {index} is a {type(args).__name__}")
     try:
-        return submit_request(task, args, {}, options)
+        return submit_request(task, args, {}, options, conversion)
     except PayloadError as error:
         raise PayloadError(f"item {index}: {error}", path=f"[{index}].{error.path}") from error
 

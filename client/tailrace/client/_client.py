@@ -1,18 +1,19 @@
 """Client: the synchronous client."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
 from tailrace.client import _spans
+from tailrace.client._codec import PayloadCodec
 from tailrace.client._completion import Completion
+from tailrace.client._conversion import Conversion
 from tailrace.client._gathering import Gathering
 from tailrace.client._options import Options, SubmitOptions
 from tailrace.client._outcome import TaskState
-from tailrace.client._remote_errors import RemoteErrors
 from tailrace.client._result import AsyncResult
 from tailrace.client._revocation import revoke_requests, states_in, status_in_many
 from tailrace.client._server_info import ServerInfo
@@ -20,6 +21,7 @@ from tailrace.client._settings import resolve_settings
 from tailrace.client._submission import TaskFunction
 from tailrace.client._submitter import Submitter
 from tailrace.client._sync_calls import SyncCalls
+from tailrace.client._type_variables import P, R
 from tailrace.v1.task_service_pb2 import GetServerInfoRequest
 
 ErrorT = TypeVar("ErrorT", bound=type[Exception])
@@ -32,20 +34,31 @@ class Client:
     server, and every call is repeated while that can help. A process that forks makes its clients afterwards.
     """
 
-    def __init__(self, address: str | None = None, *, call_timeout: float | timedelta | None = None) -> None:
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        call_timeout: float | timedelta | None = None,
+        content_type: str | None = None,
+        codecs: Sequence[PayloadCodec] = (),
+    ) -> None:
         """Prepare a client; nothing is sent yet.
 
         Args:
             address: The server's ``host:port``. None: the variable TAILRACE_ADDRESS, or else ``localhost:7440``.
             call_timeout: How long a call that does not wait for a task may take, all its tries together, in seconds
                 or as a timedelta. None: 60 s.
+            content_type: What arguments are written as where ``options`` or the task's function say nothing else.
+                None: ``application/json``.
+            codecs: The first encodes what is sent; all of them decode what comes back, by the name that it carries.
 
         Raises:
-            ValueError: The call_timeout is not positive.
+            ValueError: The call_timeout is not positive, nothing is known of the content_type or its library is
+                missing, or a codec's name is malformed.
         """
         self._calls = SyncCalls(resolve_settings(address, call_timeout))
-        self._remote_errors = RemoteErrors()
-        self._submitter = Submitter(self._calls, self._remote_errors, SubmitOptions())
+        self._conversion = Conversion.of(codecs, content_type)
+        self._submitter = Submitter(self._calls, self._conversion, SubmitOptions())
 
     def __enter__(self) -> Self:
         return self
@@ -59,14 +72,23 @@ class Client:
         """Close the connections. Waits in other threads raise ClientClosedError; closing twice is harmless."""
         self._calls.close()
 
-    def submit(self, task: str | TaskFunction, /, *args: Any, **kwargs: Any) -> AsyncResult:
+    @overload
+    def submit(self, task: TaskFunction[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]: ...
+
+    @overload
+    def submit(self, task: TaskFunction[P, R], /, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]: ...
+
+    @overload
+    def submit(self, task: str, /, *args: Any, **kwargs: Any) -> AsyncResult[Any]: ...
+
+    def submit(self, task: str | TaskFunction[..., Any], /, *args: Any, **kwargs: Any) -> AsyncResult[Any]:
         """Submit a task. When this returns, the server has it in its store.
 
         Every argument but the first goes to the task; what concerns the submission goes to ``options``.
 
         Args:
             task: The task's type, or the function that ``@worker.task`` decorated.
-            *args: What JSON can carry.
+            *args: Plain JSON values, the types that docs/payloads.md lists, or one protobuf message.
             **kwargs: Likewise.
 
         Raises:
@@ -79,7 +101,20 @@ class Client:
         """
         return self._submitter.submit(task, *args, **kwargs)
 
-    def map(self, task: str | TaskFunction, argument_tuples: Iterable[Sequence[Any]], /) -> list[AsyncResult]:
+    @overload
+    def map(
+        self, task: TaskFunction[..., Awaitable[R]], argument_tuples: Iterable[Sequence[Any]], /
+    ) -> list[AsyncResult[R]]: ...
+
+    @overload
+    def map(self, task: TaskFunction[..., R], argument_tuples: Iterable[Sequence[Any]], /) -> list[AsyncResult[R]]: ...
+
+    @overload
+    def map(self, task: str, argument_tuples: Iterable[Sequence[Any]], /) -> list[AsyncResult[Any]]: ...
+
+    def map(
+        self, task: str | TaskFunction[..., Any], argument_tuples: Iterable[Sequence[Any]], /
+    ) -> list[AsyncResult[Any]]:
         """Submit a task for each tuple of arguments, many to a call.
 
         Args:
@@ -100,27 +135,31 @@ class Client:
 
         Args:
             **options: ``queue``, ``priority``, ``delay``, ``schedule_time``, ``start_within``, ``start_deadline``,
-                ``execution_timeout``, ``total_timeout``, ``retry``, ``lease_duration``, ``result_ttl``, ``labels``,
-                ``headers``, ``task_id``, ``parent_task_id``, ``return_existing``; ``Options`` explains each.
+                ``execution_timeout``, ``total_timeout``, ``retry``, ``lease_duration``, ``result_ttl``,
+                ``content_type``, ``labels``, ``headers``, ``task_id``, ``parent_task_id``, ``return_existing``;
+                ``Options`` explains each.
 
         Raises:
             TypeError: There is no such option, or its value is of the wrong kind.
-            ValueError: A datetime does not say its time zone.
+            ValueError: A datetime does not say its time zone, or nothing is known of the content_type.
             InvalidRequestError: Two of them contradict each other. Bounds are checked by the server, at the submit.
         """
-        return Submitter(self._calls, self._remote_errors, SubmitOptions(**options))
+        return Submitter(self._calls, self._conversion, SubmitOptions(**options))
 
-    def result(self, task_id: str) -> AsyncResult:
-        """Return a handle to a task submitted earlier, or elsewhere. Nothing is asked yet."""
-        return AsyncResult(task_id, self._calls, self._remote_errors)
+    def result(self, task_id: str) -> AsyncResult[Any]:
+        """Return a handle to a task submitted earlier, or elsewhere. Nothing is asked yet.
 
-    def resubmit(self, task_id: str, *, new_task_id: str | None = None) -> AsyncResult:
+        Its value comes as plain JSON; ``client.result(id).returning(Order)`` has it come as an Order.
+        """
+        return AsyncResult(task_id, self._calls, self._conversion)
+
+    def resubmit(self, task_id: str, *, new_task_id: str | None = None) -> AsyncResult[Any]:
         """Run a failed or revoked task again, as a new one; see ``AsyncResult.resubmit``."""
         return self.result(task_id).resubmit(new_task_id=new_task_id)
 
     def as_completed(
-        self, results: Iterable[AsyncResult], timeout: float | timedelta | None = None
-    ) -> Iterator[AsyncResult]:
+        self, results: Iterable[AsyncResult[R]], timeout: float | timedelta | None = None
+    ) -> Iterator[AsyncResult[R]]:
         """Yield results as their tasks are done, those done already first. Their ``get`` then returns at once.
 
         An unknown task counts as done, and raises TaskNotFoundError when asked.
@@ -140,9 +179,23 @@ class Client:
             for finished in self._calls.follow(awaited_ids, timeout_s):
                 yield from completion.finish(finished)
 
+    @overload
     def gather(
         self,
-        results: Iterable[AsyncResult],
+        results: Iterable[AsyncResult[R]],
+        timeout: float | timedelta | None = None,
+        *,
+        return_exceptions: Literal[False] = False,
+    ) -> list[R]: ...
+
+    @overload
+    def gather(
+        self, results: Iterable[AsyncResult[R]], timeout: float | timedelta | None = None, *, return_exceptions: bool
+    ) -> list[R | Exception]: ...
+
+    def gather(
+        self,
+        results: Iterable[AsyncResult[Any]],
         timeout: float | timedelta | None = None,
         *,
         return_exceptions: bool = False,
@@ -163,14 +216,14 @@ class Client:
             Exception: Whatever ``get`` raises of a task.
         """
         timeout_s = None if timeout is None else _spans.to_seconds(timeout)
-        gathering = Gathering(results, self._remote_errors, return_exceptions=return_exceptions)
+        gathering = Gathering(results, return_exceptions=return_exceptions)
         if awaited_ids := gathering.begin():
             with closing(self._calls.follow(awaited_ids, timeout_s)) as stream:
                 for news in stream:
                     gathering.take(news)
         return gathering.values()
 
-    def revoke(self, *tasks: str | AsyncResult, force: bool = False, reason: str = "") -> dict[str, TaskState]:
+    def revoke(self, *tasks: str | AsyncResult[Any], force: bool = False, reason: str = "") -> dict[str, TaskState]:
         """Ask for tasks not to run, or to stop, many to a call; ``AsyncResult.revoke`` says what that means for each.
 
         Args:
@@ -205,5 +258,5 @@ class Client:
         Raises:
             TypeError: Not a subclass of Exception, or it cannot be made from one text.
         """
-        self._remote_errors.register(error_class, name=name)
+        self._conversion.remote_errors.register(error_class, name=name)
         return error_class

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Generic, Protocol, TypeVar
 
+from tailrace.client._conversion import Conversion
 from tailrace.client._outcome import Outcome
 from tailrace.client._waiting import Advanced, News
 
@@ -10,6 +11,7 @@ from tailrace.client._waiting import Advanced, News
 class _Gatherable(Protocol):
     # What both result classes have in common.
     _final: Outcome | None
+    _conversion: Conversion
 
     @property
     def id(self) -> str: ...

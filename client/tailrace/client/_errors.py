@@ -48,7 +48,7 @@ class TailraceError(Exception):
 
 
 class PayloadError(TailraceError):
-    """A value cannot be carried as JSON, or what arrived is not JSON."""
+    """A value cannot be carried, or what arrived cannot be read or is not of the type that it is to be."""
 
     path: str | None
     """Where in the value: ``args[1].when``, ``kwargs.options``, ``result[0]``."""

@@ -7,6 +7,7 @@ from typing import TypedDict
 
 from tailrace.client import _points
 from tailrace.client._errors import InvalidRequestError
+from tailrace.client._formats import check_content_type
 from tailrace.client._retry_policy import RetryPolicy
 
 MAX_REPEAT_S = 60.0
@@ -48,6 +49,10 @@ class Options(TypedDict, total=False):
     """How long a worker that went silent keeps the task; 2 s to 12 h, by default 30 s."""
     result_ttl: timedelta | None
     """How long the outcome is kept; 0 to 30 days, by default 24 h. 0: 60 s, without the result."""
+    content_type: str | None
+    """What the arguments are written as, and with them the result: ``application/json``, the client's default;
+    ``application/msgpack`` with the extra ``tailrace[msgpack]``; ``application/octet-stream`` for one argument that is
+    bytes. A protobuf message that is the one argument is written as such in any case."""
     labels: Mapping[str, str] | None
     """What tasks can be found by; at most 16, keys to 64 and values to 256 bytes."""
     headers: Mapping[str, str] | None
@@ -76,6 +81,7 @@ class SubmitOptions:
     retry: RetryPolicy | None = None
     lease_duration: timedelta | None = None
     result_ttl: timedelta | None = None
+    content_type: str | None = None
     labels: Mapping[str, str] | None = None
     headers: Mapping[str, str] | None = None
     task_id: str | None = None
@@ -97,6 +103,7 @@ class SubmitOptions:
     def _check_kinds(self) -> None:
         if self.retry is not None and not isinstance(self.retry, RetryPolicy):
             raise TypeError(f"retry must be a RetryPolicy, not {type(self.retry).__name__}")
+        check_content_type(self.content_type)
         for name in _SPANS:
             span = getattr(self, name)
             if span is not None and not isinstance(span, timedelta):

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from tailrace.client import _payload
+from tailrace.client._conversion import Conversion
 from tailrace.client._errors import PayloadError
 from tailrace.client._progress import Progress
-from tailrace.client._remote_errors import RemoteErrors, revoked
+from tailrace.client._remote_errors import revoked
 from tailrace.v1 import task_pb2
 from tailrace.v1.task_pb2 import TaskResult
 
@@ -65,31 +65,31 @@ class Outcome:
         """How far the task has come; None when it never said, or is done."""
         return Progress.from_wire(self.wire.progress) if self.wire.HasField("progress") else None
 
-    def value(self) -> Any:
+    def value(self, conversion: Conversion) -> Any:
         """Return what the task returned; None when that was nothing, or it did not succeed.
 
         Raises:
-            PayloadError: The value is not JSON.
+            PayloadError: The value cannot be read, or is not of the type that it is to be.
         """
         if self.state is not TaskState.SUCCESS or not self.wire.HasField("result"):
             return None
         try:
-            return _payload.decode_value(self.wire.result)
+            return conversion.read_result(self.wire.result)
         except PayloadError as error:
             error.task_id = self.task_id
             raise
 
-    def error(self, remote_errors: RemoteErrors) -> Exception | None:
+    def error(self, conversion: Conversion) -> Exception | None:
         """Return what the task raises, a fresh one each time; None when it succeeded or is not done."""
         if not self.done or self.state is TaskState.SUCCESS:
             return None
         if self.state is TaskState.REVOKED:
             return revoked(self.wire.failure, self.task_id)
-        return remote_errors.failed(self.wire.failure, self.task_id)
+        return conversion.remote_errors.failed(self.wire.failure, self.task_id)
 
-    def unwrap(self, remote_errors: RemoteErrors) -> Any:
+    def unwrap(self, conversion: Conversion) -> Any:
         """Return what the task returned, or raise what it raised."""
-        error = self.error(remote_errors)
+        error = self.error(conversion)
         if error is not None:
             raise error
-        return self.value()
+        return self.value(conversion)

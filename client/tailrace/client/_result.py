@@ -3,21 +3,22 @@
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
-from typing import Any
+from typing import Any, Generic, overload
 
 from tailrace.client import _spans
+from tailrace.client._conversion import Conversion
 from tailrace.client._errors import ServerUnavailableError
 from tailrace.client._outcome import Outcome, TaskState
 from tailrace.client._progress import Progress
-from tailrace.client._remote_errors import RemoteErrors
 from tailrace.client._resubmission import RESUBMIT_REPEAT_FOR_S, forget_request, resubmit_request
 from tailrace.client._revocation import outcome_in, revoke_request, status_in
 from tailrace.client._sync_calls import SyncCalls
+from tailrace.client._type_variables import R_co, T
 from tailrace.client._waiting import Finished
 from tailrace.v1.task_service_pb2 import GetResultRequest
 
 
-class AsyncResult:
+class AsyncResult(Generic[R_co]):
     """A handle to one task. Made by ``client.submit``, ``client.map`` and ``client.result``, at no cost.
 
     Whatever is not final is asked of the server each time; what is final is asked once and kept. Of an id that nobody
@@ -26,10 +27,10 @@ class AsyncResult:
     Safe to use from any thread.
     """
 
-    def __init__(self, task_id: str, calls: SyncCalls, remote_errors: RemoteErrors) -> None:
+    def __init__(self, task_id: str, calls: SyncCalls, conversion: Conversion) -> None:
         self._id = task_id
         self._calls = calls
-        self._remote_errors = remote_errors
+        self._conversion = conversion
         self._final: Outcome | None = None
 
     def __repr__(self) -> str:
@@ -52,8 +53,8 @@ class AsyncResult:
         A task that returned None looks like one that goes on: ``ready`` tells them apart.
         """
         outcome = self._look()
-        error = outcome.error(self._remote_errors)
-        return outcome.value() if error is None else error
+        error = outcome.error(self._conversion)
+        return outcome.value(self._conversion) if error is None else error
 
     @property
     def traceback(self) -> str | None:
@@ -63,7 +64,8 @@ class AsyncResult:
     @property
     def progress(self) -> Progress | None:
         """How far the task has come by now; None while it has said nothing, and once it is done."""
-        return self._look().progress
+        progress = self._look().progress
+        return None if progress is None else progress._read_with(self._conversion.codecs)  # noqa: SLF001
 
     def refresh(self) -> TaskState:
         """Ask the server how the task is, and return its state. What is final is not asked again."""
@@ -83,7 +85,7 @@ class AsyncResult:
 
     def get(
         self, timeout: float | timedelta | None = None, *, on_progress: Callable[[Progress], object] | None = None
-    ) -> Any:
+    ) -> R_co:
         """Wait until the task is done; return what it returned, raise what it raised.
 
         The wait goes on over restarts and broken connections until the timeout, and takes nothing away: it can be
@@ -101,9 +103,10 @@ class AsyncResult:
             TaskFailedError: The task failed, with an exception that cannot be raised as itself. Any other exception
                 is one that the task raised, and has a TaskFailedError as its cause.
             TaskNotFoundError: There is no such task.
-            PayloadError: The task returned something other than JSON.
+            PayloadError: What the task returned cannot be read, or is not of the type that it is to come back as.
         """
-        return self._wait(timeout, on_progress).unwrap(self._remote_errors)
+        value: R_co = self._wait(timeout, on_progress).unwrap(self._conversion)
+        return value
 
     def wait(
         self, timeout: float | timedelta | None = None, *, on_progress: Callable[[Progress], object] | None = None
@@ -134,6 +137,25 @@ class AsyncResult:
         response = self._calls.call(self._calls.stub.Revoke, request, task_id=self._id, status_in=status_in)
         return outcome_in(response).state
 
+    @overload
+    def returning(self, type_: type[T], /) -> "AsyncResult[T]": ...
+
+    @overload
+    def returning(self, type_: Any, /) -> "AsyncResult[Any]": ...
+
+    def returning(self, type_: Any, /) -> "AsyncResult[Any]":
+        """Return a handle to the same task whose value comes back as a type; ``get`` raises PayloadError if it is none.
+
+        Results of tasks that were submitted by their function come back as its annotation says, all others as plain
+        JSON values.
+
+        Args:
+            type_: A class, or any other annotation: ``list[Order]``, ``Order | None``. Any: as it came.
+        """
+        again: AsyncResult[Any] = AsyncResult(self._id, self._calls, self._conversion.returning(type_))
+        again._final = self._final
+        return again
+
     def forget(self) -> None:
         """Delete the task's record, with its result, before it expires. Forgetting twice, or too late, is harmless.
 
@@ -145,7 +167,7 @@ class AsyncResult:
         self._calls.call(self._calls.stub.DeleteTask, forget_request(self._id), task_id=self._id)
         self._final = None
 
-    def resubmit(self, *, new_task_id: str | None = None) -> "AsyncResult":
+    def resubmit(self, *, new_task_id: str | None = None) -> "AsyncResult[R_co]":
         """Run a failed or revoked task again, as a new task with the same arguments and options.
 
         The new task has this one as its parent. Spans such as ``delay`` and ``total_timeout`` count anew; points in
@@ -170,7 +192,7 @@ class AsyncResult:
         except ServerUnavailableError as error:
             error.task_id = request.new_task_id
             raise
-        return AsyncResult(request.new_task_id, self._calls, self._remote_errors)
+        return AsyncResult(request.new_task_id, self._calls, self._conversion)
 
     def _wait(self, timeout: float | timedelta | None, on_progress: Callable[[Progress], object] | None) -> Outcome:
         timeout_s = None if timeout is None else _spans.to_seconds(timeout)
@@ -183,7 +205,7 @@ class AsyncResult:
                         outcome = news.known()
                         self._remember(outcome)
                     elif on_progress is not None:
-                        on_progress(news.progress)
+                        on_progress(news.progress._read_with(self._conversion.codecs))  # noqa: SLF001
         assert outcome is not None
         return outcome
 

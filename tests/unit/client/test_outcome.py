@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tailrace.client import PayloadError, TaskFailedError, TaskRevokedError, TaskState
+from tailrace.client._conversion import Conversion
 from tailrace.client._outcome import Outcome
 from tailrace.client._remote_errors import BUILTIN_ERRORS, RemoteErrors
 from tailrace.v1 import task_pb2
@@ -46,19 +47,19 @@ def a_failure(state: task_pb2.TaskState.ValueType = task_pb2.TASK_STATE_FAILURE,
 
 def error_of(outcome: Outcome, remote_errors: RemoteErrors | None = None) -> Any:
     with pytest.raises(Exception) as caught:  # noqa: PT011 (which one is what the tests ask)
-        outcome.unwrap(remote_errors or RemoteErrors())
+        outcome.unwrap(Conversion(remote_errors=remote_errors or RemoteErrors()))
     return caught.value
 
 
 def test_a_success_is_its_value() -> None:
     outcome = a_success(result=Payload(content_type="application/json", data=b"30"))
 
-    assert outcome.unwrap(RemoteErrors()) == 30
-    assert outcome.error(RemoteErrors()) is None
+    assert outcome.unwrap(Conversion()) == 30
+    assert outcome.error(Conversion()) is None
 
 
 def test_a_success_without_a_value_is_none() -> None:
-    assert a_success().unwrap(RemoteErrors()) is None
+    assert a_success().unwrap(Conversion()) is None
 
 
 def test_a_value_that_is_no_json_names_the_task() -> None:
@@ -251,7 +252,7 @@ def test_a_state_newer_than_this_client_is_unknown_and_done_only_if_it_says_so()
     goes_on = Outcome(TaskResult(task_id="t1", state=NEW_STATE))
     ended = Outcome(TaskResult(task_id="t1", state=NEW_STATE, done=True, failure=Failure(type="New", message="way")))
 
-    assert (goes_on.state, goes_on.error(RemoteErrors())) == (TaskState.UNKNOWN, None)
+    assert (goes_on.state, goes_on.error(Conversion())) == (TaskState.UNKNOWN, None)
     assert str(error_of(ended)) == "New: way"
 
 

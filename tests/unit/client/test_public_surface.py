@@ -20,6 +20,7 @@ PUBLIC_NAMES = [
     "LimitExceededError",
     "Options",
     "PageTokenInvalidError",
+    "PayloadCodec",
     "PayloadError",
     "Progress",
     "ProtocolUnsupportedError",

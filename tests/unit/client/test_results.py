@@ -30,7 +30,7 @@ async def test_an_old_answer_that_comes_late_does_not_undo_the_end() -> None:
 
 def test_a_wait_ends_with_the_value_though_another_thread_forgets_the_task() -> None:
     with scripted_server() as server, Client(server.address) as client:
-        result = ForgottenMeanwhile("t1", client._calls, client._remote_errors)
+        result = ForgottenMeanwhile("t1", client._calls, client._conversion)
 
         assert result.get(WITHIN_S) == 30
         assert [request.task_id for request in server.deletes] == ["t1"]

@@ -8,6 +8,7 @@ import pytest
 
 from tailrace.client import PayloadError, RetryPolicy
 from tailrace.client._batches import Chunk, by_index, chunks, submit_requests
+from tailrace.client._conversion import Conversion
 from tailrace.client._options import SubmitOptions
 from tailrace.client._status import CallStatus
 from tailrace.client._submission import submit_request
@@ -31,7 +32,7 @@ add = Decorated()
 
 
 def test_a_plain_submission_leaves_everything_to_its_default() -> None:
-    request = submit_request("add", (1, 2), {"z": 3}, SubmitOptions(task_id="t1"))
+    request = submit_request("add", (1, 2), {"z": 3}, SubmitOptions(task_id="t1"), Conversion())
 
     assert json.loads(request.spec.input.data) == {"args": [1, 2], "kwargs": {"z": 3}}
     request.spec.ClearField("input")
@@ -56,7 +57,7 @@ def test_every_option_is_in_the_request() -> None:
         return_existing=True,
     )
 
-    request = submit_request("add", (), {}, options)
+    request = submit_request("add", (), {}, options, Conversion())
 
     assert (request.task_id, request.parent_task_id, request.return_existing) == ("t1", "t0", True)
     spec = request.spec
@@ -77,7 +78,7 @@ def test_every_option_is_in_the_request() -> None:
 def test_points_in_time_are_in_the_request_whatever_their_zone() -> None:
     options = SubmitOptions(schedule_time=NOON.astimezone(TOKYO), start_deadline=NOON + timedelta(microseconds=1))
 
-    spec = submit_request("add", (), {}, options).spec
+    spec = submit_request("add", (), {}, options, Conversion()).spec
 
     assert spec.schedule_time.ToDatetime(tzinfo=UTC) == NOON
     assert spec.start_deadline.ToDatetime(tzinfo=UTC) == NOON + timedelta(microseconds=1)
@@ -86,29 +87,29 @@ def test_points_in_time_are_in_the_request_whatever_their_zone() -> None:
 
 
 def test_a_submission_without_an_id_gets_one_of_its_own() -> None:
-    made = {submit_request("add", (), {}, SubmitOptions()).task_id for _ in range(3)}
+    made = {submit_request("add", (), {}, SubmitOptions(), Conversion()).task_id for _ in range(3)}
 
     assert len(made) == 3
     assert all(made)
 
 
 def test_a_decorated_function_stands_for_its_type_and_its_queue() -> None:
-    spec = submit_request(add, (1, 2), {}, SubmitOptions()).spec
+    spec = submit_request(add, (1, 2), {}, SubmitOptions(), Conversion()).spec
 
     assert (spec.task_type, spec.queue) == ("math.add", "math")
 
 
 def test_the_submitters_queue_goes_before_the_functions() -> None:
-    assert submit_request(add, (), {}, SubmitOptions(queue="urgent")).spec.queue == "urgent"
+    assert submit_request(add, (), {}, SubmitOptions(queue="urgent"), Conversion()).spec.queue == "urgent"
 
 
 def test_a_function_without_a_task_type_is_refused_with_what_to_do() -> None:
     with pytest.raises(TypeError, match=r"@worker\.task"):
-        submit_request(len, (), {}, SubmitOptions())  # type: ignore[arg-type]
+        submit_request(len, (), {}, SubmitOptions(), Conversion())  # type: ignore[arg-type]
 
 
 def test_items_of_a_batch_are_submissions_in_order() -> None:
-    requests = submit_requests("add", [(1, 2), [3, 4]], SubmitOptions(queue="q"))
+    requests = submit_requests("add", [(1, 2), [3, 4]], SubmitOptions(queue="q"), Conversion())
 
     assert [json.loads(request.spec.input.data)["args"] for request in requests] == [[1, 2], [3, 4]]
     assert {request.spec.queue for request in requests} == {"q"}
@@ -117,19 +118,19 @@ def test_items_of_a_batch_are_submissions_in_order() -> None:
 
 def test_an_item_that_is_no_tuple_is_refused_by_its_place() -> None:
     with pytest.raises(TypeError, match="item 1 is a str"):
-        submit_requests("greet", [("Ada",), "Bob"], SubmitOptions())
+        submit_requests("greet", [("Ada",), "Bob"], SubmitOptions(), Conversion())
 
 
 def test_an_argument_that_cannot_be_carried_is_named_with_its_item() -> None:
     with pytest.raises(PayloadError, match=r"^item 1: args\[0\] is a bytes") as caught:
-        submit_requests("greet", [("Ada",), (b"Bob",)], SubmitOptions())
+        submit_requests("greet", [("Ada",), (b"Bob",)], SubmitOptions(), Conversion())
 
     assert caught.value.path == "[1].args[0]"
 
 
 def test_items_cannot_share_one_task_id() -> None:
     with pytest.raises(ValueError, match="task_id"):
-        submit_requests("greet", [("Ada",)], SubmitOptions(task_id="t1"))
+        submit_requests("greet", [("Ada",)], SubmitOptions(task_id="t1"), Conversion())
 
 
 def a_request(task_id: str, size: int = 0) -> SubmitRequest:

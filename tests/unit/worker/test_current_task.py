@@ -149,7 +149,10 @@ def test_values_at_their_limits_are_taken() -> None:
         ({"current": -1}, "current must be from 0 to"),
         ({"current": 1, "total": -1}, "total must be from 0 to"),
         ({"current": 1, "message": "é" * 513}, "message takes 1026 bytes, at most 1024 are kept"),
-        ({"current": 1, "checkpoint": "x" * (16 * 1024 - 1)}, "checkpoint takes 16385 bytes as JSON, at most 16384"),
+        (
+            {"current": 1, "checkpoint": "x" * (16 * 1024 - 1)},
+            "checkpoint takes 16385 bytes as it is sent, at most 16384",
+        ),
     ],
 )
 def test_progress_over_a_limit_is_refused_where_it_is_said_naming_the_limit(said: dict[str, Any], told: str) -> None:

@@ -131,7 +131,7 @@ def test_result_that_json_cannot_carry_fails_for_good_naming_the_place() -> None
     ("payload", "told"),
     [
         (task_pb2.Payload(content_type="application/json", data=b"{"), "not JSON"),
-        (task_pb2.Payload(content_type="application/protobuf", data=b"\x01"), "application/protobuf"),
+        (task_pb2.Payload(content_type="application/protobuf", data=b"\x01"), "'application/protobuf'"),
         (task_pb2.Payload(content_type="application/json", data=b"[1]"), "shape"),
     ],
 )

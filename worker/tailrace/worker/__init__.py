@@ -3,7 +3,7 @@
 Modules whose names begin with an underscore are no part of the API.
 """
 
-from tailrace.client import Progress, RetryPolicy
+from tailrace.client import PayloadCodec, Progress, RetryPolicy
 from tailrace.worker._context import CurrentTask, current_task
 from tailrace.worker._logging import TaskIdFilter, log_task_ids
 from tailrace.worker._retry_later import RetryLater
@@ -12,6 +12,7 @@ from tailrace.worker._worker import Worker
 
 __all__ = [
     "CurrentTask",
+    "PayloadCodec",
     "Progress",
     "RetryLater",
     "RetryPolicy",

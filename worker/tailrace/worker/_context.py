@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tailrace.client import Progress
+from tailrace.client._codec import PLAIN, Codecs
 from tailrace.v1 import worker_service_pb2 as wire
 from tailrace.worker._progress import ProgressReporter
 
@@ -94,6 +95,7 @@ class CurrentTask:
         *,
         deadline: float | None = None,
         reporter: ProgressReporter | None = None,
+        codecs: Codecs = PLAIN,
     ) -> "CurrentTask":
         """Read the task out of its delivery.
 
@@ -102,8 +104,9 @@ class CurrentTask:
             revoked: Set once the task is to stop.
             deadline: See the attribute.
             reporter: Takes what the task says of its progress; None: nobody does.
+            codecs: What the progress of earlier attempts is read with.
         """
-        last = Progress.from_wire(assignment.last_progress) if assignment.HasField("last_progress") else None
+        last = Progress.from_wire(assignment.last_progress, codecs) if assignment.HasField("last_progress") else None
         return cls(
             id=assignment.lease.task_id,
             task_type=assignment.spec.task_type,

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from tailrace.client import PayloadError
-from tailrace.client._payload import decode_arguments, encode_value
 from tailrace.v1 import task_pb2
 from tailrace.v1 import worker_service_pb2 as wire
 from tailrace.worker._context import CurrentTask, enter_task
+from tailrace.worker._conversion import read_arguments, write_result
 from tailrace.worker._failure import failure_from, failure_of
 from tailrace.worker._leases import LeaseKey
 from tailrace.worker._progress import OnProgress, ProgressReporter
@@ -58,6 +58,8 @@ class Execution:
             args, kwargs = self._enter()
         except (PayloadError, TypeError) as error:
             return self._refuse_input(error)
+        except BaseException as error:  # noqa: BLE001 (classes of the program's own are made of the input)
+            return self._fail(error)
         try:
             return self._succeed(self.task.function(*args, **kwargs))
         except BaseException as error:  # noqa: BLE001 (sys.exit() in a task ends the task, not the worker)
@@ -69,6 +71,8 @@ class Execution:
             args, kwargs = self._enter()
         except (PayloadError, TypeError) as error:
             return self._refuse_input(error)
+        except BaseException as error:  # noqa: BLE001 (classes of the program's own are made of the input)
+            return self._fail(error)
         try:
             value = self.task.function(*args, **kwargs)
             return self._succeed(await value if inspect.isawaitable(value) else value)
@@ -103,21 +107,23 @@ class Execution:
                 failure.cause.CopyFrom(described)
         return self._failed(failure)
 
-    def _enter(self) -> tuple[list[Any], dict[str, Any]]:
+    def _enter(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         enter_task(self._current_task())
-        args, kwargs = decode_arguments(self._assignment.spec.input)
-        if self.task.signature:
-            self.task.signature.bind(*args, **kwargs)
-        return args, kwargs
+        return read_arguments(self.task, self._assignment.spec.input)
 
     def _current_task(self) -> CurrentTask:
         last = self._assignment.last_progress
-        reporter = ProgressReporter(self._on_progress, last.details if last.HasField("details") else None)
-        return CurrentTask.of(self._assignment, self.revoked, deadline=self._deadline, reporter=reporter)
+        reporter = ProgressReporter(
+            self._on_progress, last.details if last.HasField("details") else None, self.task.codecs
+        )
+        return CurrentTask.of(
+            self._assignment, self.revoked, deadline=self._deadline, reporter=reporter, codecs=self.task.codecs
+        )
 
     def _succeed(self, value: object) -> wire.AttemptResult:
         try:
-            return wire.AttemptResult(lease=self.key.to_wire(), success=encode_value(value))
+            payload = write_result(self.task, value, self._assignment.spec.input)
+            return wire.AttemptResult(lease=self.key.to_wire(), success=payload)
         except PayloadError as error:
             return self._failed(_incurable("PayloadError", f"the task's result cannot be stored: {error}"))
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeAlias
 
-from tailrace.client import PayloadError
+from tailrace.client._codec import PLAIN, Codecs
 from tailrace.client._payload import encode_value
 from tailrace.v1 import task_pb2
 
@@ -19,9 +19,15 @@ OnProgress: TypeAlias = Callable[[task_pb2.Progress], None]
 class ProgressReporter:
     """Checks what one attempt says, and passes it on. Thread-safe."""
 
-    def __init__(self, tell: OnProgress = lambda _: None, checkpoint: task_pb2.Payload | None = None) -> None:
+    def __init__(
+        self,
+        tell: OnProgress = lambda _: None,
+        checkpoint: task_pb2.Payload | None = None,
+        codecs: Codecs = PLAIN,
+    ) -> None:
         self._tell = tell
         self._checkpoint = checkpoint
+        self._codecs = codecs
 
     def report(self, current: int, total: int | None, message: str, checkpoint: object) -> None:
         """Pass progress on; a checkpoint of None stands for the one before it, an earlier attempt's included."""
@@ -31,20 +37,16 @@ class ProgressReporter:
             message=_short("message", message),
         )
         if checkpoint is not None:
-            self._checkpoint = _encode_checkpoint(checkpoint)
+            self._checkpoint = _encode_checkpoint(checkpoint, self._codecs)
         if self._checkpoint is not None:  # the server keeps the last progress only, and the checkpoint with it
             progress.details.CopyFrom(self._checkpoint)
         self._tell(progress)
 
 
-def _encode_checkpoint(checkpoint: object) -> task_pb2.Payload:
-    try:
-        payload = encode_value(checkpoint)
-    except PayloadError as error:  # the codec knows the value as a result
-        path = "checkpoint" + (error.path or "").removeprefix("result")
-        raise PayloadError(str(error).replace("result", "checkpoint", 1), path=path) from error
-    if len(payload.data) > MAX_CHECKPOINT_BYTES:
-        raise ValueError(f"checkpoint takes {len(payload.data)} bytes as JSON, at most {MAX_CHECKPOINT_BYTES} are kept")
+def _encode_checkpoint(checkpoint: object, codecs: Codecs) -> task_pb2.Payload:
+    payload = encode_value(checkpoint, codecs=codecs, path="checkpoint")
+    if (size_bytes := len(payload.data)) > MAX_CHECKPOINT_BYTES:
+        raise ValueError(f"checkpoint takes {size_bytes} bytes as it is sent, at most {MAX_CHECKPOINT_BYTES} are kept")
     return payload
 
 

@@ -4,9 +4,13 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from typing import Generic, Literal, ParamSpec, TypeVar
+from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
 from tailrace.client import RetryPolicy
+from tailrace.client._annotations import return_type
+from tailrace.client._codec import PLAIN, Codecs
+from tailrace.client._formats import check_content_type
+from tailrace.worker._conversion import CallShape
 from tailrace.worker._curable import Curable, ErrorTypes
 
 P = ParamSpec("P")
@@ -33,6 +37,11 @@ class Task(Generic[P, R_co]):
     """Which of its exceptions are worth another attempt."""
     executor: ExecutorName
     """Where it runs: on the worker's event loop, or in a thread."""
+    content_type: str | None
+    """What its arguments are written as by submits that name the function, and its result where the input does not
+    say; None leaves it to them."""
+    codecs: Codecs
+    """What its payloads go through."""
     signature: inspect.Signature | None
     """What arguments are checked against before the function is called; None where Python cannot tell it."""
 
@@ -46,7 +55,10 @@ class Task(Generic[P, R_co]):
         retry_on: ErrorTypes | None = None,
         dont_retry_on: ErrorTypes = (),
         executor: ExecutorName | None = None,
+        content_type: str | None = None,
+        codecs: Codecs = PLAIN,
     ) -> None:
+        check_content_type(content_type)
         functools.update_wrapper(self, function)  # first: it copies the function's own attributes over ours
         self.function = function
         self.task_type = _valid_type(function, task_type)
@@ -54,11 +66,24 @@ class Task(Generic[P, R_co]):
         self.retry = retry
         self.curable = Curable.of(retry_on, dont_retry_on)
         self.executor = _valid_executor(function, executor)
+        self.content_type = content_type
+        self.codecs = codecs
         self.signature = _signature_of(function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function, here and now."""
         return self.function(*args, **kwargs)
+
+    @functools.cached_property
+    def call_shape(self) -> CallShape | None:
+        """What arguments are fitted to; None where Python cannot tell it."""
+        # Made late: annotations may name what a module defines further down.
+        return None if self.signature is None else CallShape(self.function, self.signature)
+
+    @functools.cached_property
+    def result_type(self) -> Any:
+        """What results come back as to those who submit the function: what it says that it returns."""
+        return return_type(self.function)
 
     def __repr__(self) -> str:
         return f"<Task {self.task_type!r}>"

@@ -9,7 +9,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import ParamSpec, Self, TypeVar, overload
 
-from tailrace.client import RetryPolicy
+from tailrace.client import PayloadCodec, RetryPolicy
+from tailrace.client._codec import Codecs
 from tailrace.worker._curable import ErrorTypes
 from tailrace.worker._hooks import Hook
 from tailrace.worker._runtime import Runtime
@@ -38,6 +39,7 @@ class Worker:
         concurrency: int = DEFAULT_CONCURRENCY,
         name: str | None = None,
         grace_period: timedelta = DEFAULT_GRACE_PERIOD,
+        codecs: Sequence[PayloadCodec] = (),
     ) -> None:
         """Settle what the worker draws from; nothing is connected yet.
 
@@ -49,10 +51,13 @@ class Worker:
             name: What operators know it by, at most 100 characters; None is the host's name. Every process adds what
                 makes it unique.
             grace_period: How long running tasks may take to finish once the worker is told to stop.
+            codecs: The first encodes results and checkpoints; all of them decode what comes in, by the name that it
+                carries.
 
         Raises:
             ValueError: A value is out of bounds.
         """
+        self._codecs = Codecs(codecs)
         self._settings = WorkerSettings(
             queues=(queues,) if isinstance(queues, str) else tuple(queues),
             address=address,
@@ -80,6 +85,7 @@ class Worker:
         dont_retry_on: ErrorTypes = (),
         executor: ExecutorName | None = None,
         queue: str | None = None,
+        content_type: str | None = None,
     ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
     def task(
@@ -93,6 +99,7 @@ class Worker:
         dont_retry_on: ErrorTypes = (),
         executor: ExecutorName | None = None,
         queue: str | None = None,
+        content_type: str | None = None,
     ) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
         """Make a function a task of this worker. It can still be called as before.
 
@@ -107,9 +114,13 @@ class Worker:
             executor: "asyncio" runs it on the worker's event loop, "thread" in a thread; None goes by whether it is a
                 coroutine function.
             queue: The queue for submits that name none.
+            content_type: What its arguments are written as by submits that name the function, and what its result is
+                where the input does not say. With ``application/octet-stream`` a result that is bytes goes as such,
+                whatever the input was.
 
         Raises:
-            ValueError: The name is no task type or is taken, or the function does not suit the executor.
+            ValueError: The name is no task type or is taken, the function does not suit the executor, or nothing is
+                known of the content_type.
             TypeError: ``retry_on`` or ``dont_retry_on`` names something that is not an exception class.
         """
 
@@ -123,6 +134,8 @@ class Worker:
                 retry_on=retry_on,
                 dont_retry_on=dont_retry_on,
                 executor=executor,
+                content_type=content_type,
+                codecs=self._codecs,
             )
             self._registry.add(task)
             return task
