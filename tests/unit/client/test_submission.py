@@ -122,8 +122,8 @@ def test_an_item_that_is_no_tuple_is_refused_by_its_place() -> None:
 
 
 def test_an_argument_that_cannot_be_carried_is_named_with_its_item() -> None:
-    with pytest.raises(PayloadError, match=r"^item 1: args\[0\] is a bytes") as caught:
-        submit_requests("greet", [("Ada",), (b"Bob",)], SubmitOptions(), Conversion())
+    with pytest.raises(PayloadError, match=r"^item 1: args\[0\] is a complex") as caught:
+        submit_requests("greet", [("Ada",), (1j,)], SubmitOptions(), Conversion())
 
     assert caught.value.path == "[1].args[0]"
 
