@@ -43,8 +43,9 @@ lint: setup
 	if command -v go >/dev/null; then scripts/check_go; fi
 
 .PHONY: types
-types: setup
+types: setup ## Check types with mypy and pyright
 	$(BIN)/mypy
+	scripts/check_pyright
 
 .PHONY: imports
 imports: setup
@@ -99,5 +100,5 @@ demo: setup ## See it at work: server, worker and some hundred tasks
 
 .PHONY: clean
 clean: ## Remove everything that can be made again
-	rm -rf .venv .venv-lowest .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .mutants dist
+	rm -rf .venv .venv-lowest .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .mutants dist tests/typing/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

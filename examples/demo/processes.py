@@ -4,14 +4,14 @@ import contextlib
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 STOP_WITHIN_S = 15.0
 
 
 @contextlib.contextmanager
-def server_and_worker(directory: Path) -> Iterator[str]:
+def server_and_worker(directory: Path) -> Generator[str, None, None]:
     """Start both on a fresh embedded store in a directory; yields the server's address."""
     address = f"127.0.0.1:{_free_port()}"
     store = f"sqlite:///{directory / 'demo.db'}"
@@ -23,7 +23,7 @@ def server_and_worker(directory: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _running(log: Path, module: str, *arguments: str) -> Iterator[None]:
+def _running(log: Path, module: str, *arguments: str) -> Generator[None, None, None]:
     with log.open("wb") as output:
         process = subprocess.Popen([sys.executable, "-m", module, *arguments], stdout=output, stderr=output)
         try:

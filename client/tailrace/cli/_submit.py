@@ -24,6 +24,10 @@ from tailrace.cli._report import echo_end, exit_code_of, json_line
 from tailrace.client import AsyncResult, Options
 
 
+def _as_dict(_context: click.Context, _option: click.Parameter, pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    return dict(pairs)
+
+
 # ignore_unknown_options: -1 is an argument.
 @click.command("submit", epilog=EPILOG, context_settings={"ignore_unknown_options": True})
 @click.argument("task_type")
@@ -62,7 +66,7 @@ from tailrace.client import AsyncResult, Options
     metavar="KEY=VALUE",
     multiple=True,
     type=read_label,
-    callback=lambda _context, _option, pairs: dict(pairs),
+    callback=_as_dict,
     help="What the task can be found by; may be given again.",
 )
 @click.option("--task-id", metavar="ID", help="Default: a new one. The same task under the same id is submitted once.")

@@ -53,7 +53,7 @@ def _names_of(function: Callable[..., object]) -> Mapping[str, Any]:
     plain = getattr(plain, "func", plain)  # functools.partial
     names: Mapping[str, Any] | None = getattr(plain, "__globals__", None)
     if names is None:  # an object with __call__
-        names = getattr(vars(type(plain)).get("__call__"), "__globals__", None)
+        names = getattr(inspect.getattr_static(plain, "__call__", None), "__globals__", None)
     return names or {}
 
 

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from datetime import timedelta
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, Unpack, overload
+from typing import Any, Literal, Self, TypeVar, Unpack, cast, overload
 
 from tailrace.client import _spans
 from tailrace.client._async_calls import AsyncCalls
@@ -20,9 +20,9 @@ from tailrace.client._outcome import TaskState
 from tailrace.client._revocation import revoke_requests, states_in, status_in_many
 from tailrace.client._server_info import ServerInfo
 from tailrace.client._settings import resolve_settings
-from tailrace.client._submission import TaskFunction
+from tailrace.client._submission import NamedTask, TaskFunction
 from tailrace.client._type_variables import P, R
-from tailrace.v1.task_service_pb2 import GetServerInfoRequest
+from tailrace.v1.task_service_pb2 import GetServerInfoRequest, RevokeResponse
 
 ErrorT = TypeVar("ErrorT", bound=type[Exception])
 
@@ -83,7 +83,7 @@ class AsyncClient:
     @overload
     async def submit(self, task: str, /, *args: Any, **kwargs: Any) -> AsyncioResult[Any]: ...
 
-    async def submit(self, task: str | TaskFunction[..., Any], /, *args: Any, **kwargs: Any) -> AsyncioResult[Any]:
+    async def submit(self, task: str | NamedTask, /, *args: Any, **kwargs: Any) -> AsyncioResult[Any]:
         """Submit a task. When this returns, the server has it in its store.
 
         Every argument but the first goes to the task; what concerns the submission goes to ``options``. Cancelled, it
@@ -102,7 +102,7 @@ class AsyncClient:
             ServerUnavailableError: No answer came in time. Whether the task was accepted is unknown; the error's
                 ``task_id`` makes it safe to submit again, and possible to find it.
         """
-        return await self._submitter.submit(task, *args, **kwargs)
+        return await self._submitter.submit(cast("str", task), *args, **kwargs)  # of which no more is known here
 
     @overload
     async def map(
@@ -117,9 +117,7 @@ class AsyncClient:
     @overload
     async def map(self, task: str, argument_tuples: Iterable[Sequence[Any]], /) -> list[AsyncioResult[Any]]: ...
 
-    async def map(
-        self, task: str | TaskFunction[..., Any], argument_tuples: Iterable[Sequence[Any]], /
-    ) -> list[AsyncioResult[Any]]:
+    async def map(self, task: str | NamedTask, argument_tuples: Iterable[Sequence[Any]], /) -> list[AsyncioResult[Any]]:
         """Submit a task for each tuple of arguments, many to a call.
 
         Args:
@@ -133,7 +131,7 @@ class AsyncClient:
             BatchSubmitError: Some were not accepted. All were tried, and the error has the results of the others.
             PayloadError: An argument cannot be carried. Nothing was submitted.
         """
-        return await self._submitter.map(task, argument_tuples)
+        return await self._submitter.map(cast("str", task), argument_tuples)
 
     def options(self, **options: Unpack[Options]) -> AsyncSubmitter:
         """Return a view of this client that submits with these options.
@@ -250,7 +248,7 @@ class AsyncClient:
             InvalidRequestError: An id is malformed, and the other tasks were revoked; or the reason is, and none was.
             ServerUnavailableError: No answer came in time. Some may have been revoked; asking again is safe.
         """
-        responses = []
+        responses: list[RevokeResponse] = []
         for request in revoke_requests(tasks, force=force, reason=reason):
             status_in = partial(status_in_many, count=len(request.task_ids))
             responses.append(await self._calls.call(self._calls.stub.Revoke, request, status_in=status_in))

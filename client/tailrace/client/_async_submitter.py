@@ -10,7 +10,7 @@ from tailrace.client._conversion import Conversion
 from tailrace.client._errors import batch_error
 from tailrace.client._options import SubmitOptions
 from tailrace.client._outcome import Outcome
-from tailrace.client._submission import TaskFunction, result_type, submit_request
+from tailrace.client._submission import NamedTask, TaskFunction, result_type, submit_request
 from tailrace.client._type_variables import P, R
 
 
@@ -33,7 +33,7 @@ class AsyncSubmitter:
     @overload
     async def submit(self, task: str, /, *args: Any, **kwargs: Any) -> AsyncioResult[Any]: ...
 
-    async def submit(self, task: str | TaskFunction[..., Any], /, *args: Any, **kwargs: Any) -> AsyncioResult[Any]:
+    async def submit(self, task: str | NamedTask, /, *args: Any, **kwargs: Any) -> AsyncioResult[Any]:
         """Submit a task; see ``AsyncClient.submit``."""
         request = submit_request(task, args, kwargs, self._options, self._conversion)
         response = await self._calls.call(
@@ -56,9 +56,7 @@ class AsyncSubmitter:
     @overload
     async def map(self, task: str, argument_tuples: Iterable[Sequence[Any]], /) -> list[AsyncioResult[Any]]: ...
 
-    async def map(
-        self, task: str | TaskFunction[..., Any], argument_tuples: Iterable[Sequence[Any]], /
-    ) -> list[AsyncioResult[Any]]:
+    async def map(self, task: str | NamedTask, argument_tuples: Iterable[Sequence[Any]], /) -> list[AsyncioResult[Any]]:
         """Submit a task for each tuple of arguments; see ``AsyncClient.map``."""
         requests = _batches.submit_requests(task, argument_tuples, self._options, self._conversion)
         errors = await self._calls.submit_batch(requests, self._options.repeat_for_s)
@@ -67,5 +65,5 @@ class AsyncSubmitter:
             raise batch_error(accepted, _batches.by_index(requests, errors))
         return accepted
 
-    def _result(self, task: str | TaskFunction[..., object], task_id: str) -> AsyncioResult[Any]:
+    def _result(self, task: str | NamedTask, task_id: str) -> AsyncioResult[Any]:
         return AsyncioResult(task_id, self._calls, self._conversion.returning(result_type(task)))

@@ -10,7 +10,7 @@ from tailrace.client._conversion import Conversion
 from tailrace.client._errors import PayloadError, TailraceError, error_from
 from tailrace.client._options import SubmitOptions
 from tailrace.client._status import CallStatus, status_of_item
-from tailrace.client._submission import TaskFunction, submit_request
+from tailrace.client._submission import NamedTask, submit_request
 from tailrace.v1.task_service_pb2 import BatchSubmitRequest, SubmitItem, SubmitRequest
 
 MAX_ITEMS = 1000
@@ -23,7 +23,7 @@ _ITEM_OVERHEAD_BYTES = 8
 
 
 def submit_requests(
-    task: str | TaskFunction[..., object],
+    task: str | NamedTask,
     argument_tuples: Iterable[Sequence[Any]],
     options: SubmitOptions,
     conversion: Conversion,
@@ -41,7 +41,7 @@ def submit_requests(
 
 
 def _item_request(
-    task: str | TaskFunction[..., object],
+    task: str | NamedTask,
     index: int,
     args: Sequence[Any],
     options: SubmitOptions,

@@ -5,7 +5,7 @@ from contextlib import closing
 from datetime import timedelta
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, Unpack, overload
+from typing import Any, Literal, Self, TypeVar, Unpack, cast, overload
 
 from tailrace.client import _spans
 from tailrace.client._codec import PayloadCodec
@@ -18,11 +18,11 @@ from tailrace.client._result import AsyncResult
 from tailrace.client._revocation import revoke_requests, states_in, status_in_many
 from tailrace.client._server_info import ServerInfo
 from tailrace.client._settings import resolve_settings
-from tailrace.client._submission import TaskFunction
+from tailrace.client._submission import NamedTask, TaskFunction
 from tailrace.client._submitter import Submitter
 from tailrace.client._sync_calls import SyncCalls
 from tailrace.client._type_variables import P, R
-from tailrace.v1.task_service_pb2 import GetServerInfoRequest
+from tailrace.v1.task_service_pb2 import GetServerInfoRequest, RevokeResponse
 
 ErrorT = TypeVar("ErrorT", bound=type[Exception])
 
@@ -81,7 +81,7 @@ class Client:
     @overload
     def submit(self, task: str, /, *args: Any, **kwargs: Any) -> AsyncResult[Any]: ...
 
-    def submit(self, task: str | TaskFunction[..., Any], /, *args: Any, **kwargs: Any) -> AsyncResult[Any]:
+    def submit(self, task: str | NamedTask, /, *args: Any, **kwargs: Any) -> AsyncResult[Any]:
         """Submit a task. When this returns, the server has it in its store.
 
         Every argument but the first goes to the task; what concerns the submission goes to ``options``.
@@ -99,7 +99,7 @@ class Client:
             ServerUnavailableError: No answer came in time. Whether the task was accepted is unknown; the error's
                 ``task_id`` makes it safe to submit again, and possible to find it.
         """
-        return self._submitter.submit(task, *args, **kwargs)
+        return self._submitter.submit(cast("str", task), *args, **kwargs)  # of which no more is known here
 
     @overload
     def map(
@@ -112,9 +112,7 @@ class Client:
     @overload
     def map(self, task: str, argument_tuples: Iterable[Sequence[Any]], /) -> list[AsyncResult[Any]]: ...
 
-    def map(
-        self, task: str | TaskFunction[..., Any], argument_tuples: Iterable[Sequence[Any]], /
-    ) -> list[AsyncResult[Any]]:
+    def map(self, task: str | NamedTask, argument_tuples: Iterable[Sequence[Any]], /) -> list[AsyncResult[Any]]:
         """Submit a task for each tuple of arguments, many to a call.
 
         Args:
@@ -128,7 +126,7 @@ class Client:
             BatchSubmitError: Some were not accepted. All were tried, and the error has the results of the others.
             PayloadError: An argument cannot be carried. Nothing was submitted.
         """
-        return self._submitter.map(task, argument_tuples)
+        return self._submitter.map(cast("str", task), argument_tuples)
 
     def options(self, **options: Unpack[Options]) -> Submitter:
         """Return a view of this client that submits with these options.
@@ -238,7 +236,7 @@ class Client:
             InvalidRequestError: An id is malformed, and the other tasks were revoked; or the reason is, and none was.
             ServerUnavailableError: No answer came in time. Some may have been revoked; asking again is safe.
         """
-        responses = []
+        responses: list[RevokeResponse] = []
         for request in revoke_requests(tasks, force=force, reason=reason):
             status_in = partial(status_in_many, count=len(request.task_ids))
             responses.append(self._calls.call(self._calls.stub.Revoke, request, status_in=status_in))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypedDict
+from typing import TypedDict, cast
 
 from tailrace.client import _points
 from tailrace.client._errors import InvalidRequestError
@@ -132,6 +132,6 @@ def _check_text_map(texts: object, name: str) -> None:
         return
     if not isinstance(texts, Mapping):
         raise TypeError(f"{name} must map texts to texts, not be a {type(texts).__name__}")
-    for key, value in texts.items():
+    for key, value in cast("Mapping[object, object]", texts).items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise TypeError(f"{name} must map texts to texts; {key!r} is mapped to {value!r}")

@@ -16,6 +16,7 @@ from tailrace.client import _formats, _shape
 from tailrace.client._codec import PLAIN, Codecs
 from tailrace.client._errors import PayloadError
 from tailrace.client._formats import BYTES_MEDIA_TYPE, JSON_MEDIA_TYPE, PROTOBUF_MEDIA_TYPE, Format, media_type
+from tailrace.client._kinds import is_bytes, is_list, is_object
 from tailrace.client._misfit import MisfitError
 from tailrace.client._plain import to_plain
 from tailrace.v1.task_pb2 import Payload
@@ -38,7 +39,7 @@ def encode_arguments(
     elif media == PROTOBUF_MEDIA_TYPE:
         raise PayloadError(f"{content_type} carries one protobuf message, and no other arguments", path="args")
     elif media == BYTES_MEDIA_TYPE:
-        if not isinstance(sole, bytes | bytearray | memoryview):
+        if not is_bytes(sole):
             raise PayloadError(f"{content_type} carries one argument that is bytes, and no others", path="args")
         payload = Payload(content_type=content_type, data=bytes(sole))
     else:
@@ -61,7 +62,7 @@ def encode_value(
     media = media_type(content_type)
     if isinstance(value, Message):
         payload = _message_payload(value, content_type, path)
-    elif media == BYTES_MEDIA_TYPE and isinstance(value, bytes | bytearray | memoryview):
+    elif media == BYTES_MEDIA_TYPE and is_bytes(value):
         payload = Payload(content_type=content_type, data=bytes(value))
     else:
         carried = content_type if _formats.format_of(media) else JSON_MEDIA_TYPE
@@ -87,10 +88,10 @@ def decode_arguments(
     if media_type(payload.content_type) in {BYTES_MEDIA_TYPE, PROTOBUF_MEDIA_TYPE}:
         return [_decode(payload, "input", codecs, sole_type)], {}
     arguments = _decode(payload, "input", codecs)
-    if not isinstance(arguments, dict) or arguments.keys() - {"args", "kwargs"}:
+    if not is_object(arguments) or arguments.keys() - {"args", "kwargs"}:
         raise PayloadError('the input is not of the shape {"args": [...], "kwargs": {...}}', path="input")
     args, kwargs = arguments.get("args", []), arguments.get("kwargs", {})
-    if not isinstance(args, list) or not isinstance(kwargs, dict):
+    if not is_list(args) or not is_object(kwargs):
         raise PayloadError('the input\'s "args" must be an array and its "kwargs" an object', path="input")
     if not all(isinstance(name, str) for name in kwargs):
         raise PayloadError('the input\'s "kwargs" must have names that are text', path="input")

@@ -6,14 +6,15 @@ refused on the sender's side, where the mistake is, and by its place in the valu
 
 import enum
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from json import dumps
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf.message import Message
 
 from tailrace.client import _pydantic
+from tailrace.client._kinds import is_bytes
 from tailrace.client._misfit import MisfitError, item, member
 from tailrace.client._scalars import scalar_of
 
@@ -62,7 +63,7 @@ class _Writer:
                 return _text(value)
             case int() | float():
                 return self._integer(int(value)) if isinstance(value, int) else self._float(float(value))
-            case bytes() | bytearray() | memoryview() if self._dialect.carries_bytes:
+            case _ if self._dialect.carries_bytes and is_bytes(value):
                 return bytes(value)
             case _:
                 scalar = scalar_of(value)
@@ -73,11 +74,11 @@ class _Writer:
             raise MisfitError(f"is nested deeper than {_MAX_DEPTH} levels, or contains itself")
         match value:
             case list() | tuple():
-                return self._items(value, depth + 1)
+                return self._items(cast("Iterable[Any]", value), depth + 1)
             case set() | frozenset():
-                return self._members_of_set(value, depth + 1)
+                return self._members_of_set(cast("Iterable[Any]", value), depth + 1)
             case Mapping():
-                return self._members(value, depth + 1)
+                return self._members(cast("dict[Any, Any]", value), depth + 1)
             case _ if _pydantic.owns(value):
                 return self.write(_pydantic.to_plain(value), depth + 1)
             case _ if is_dataclass(value) and not isinstance(value, type):
@@ -87,7 +88,7 @@ class _Writer:
             case _:
                 raise MisfitError(f"is a {type(value).__qualname__}, which {self._dialect.name} cannot carry")
 
-    def _items(self, values: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:
+    def _items(self, values: Iterable[Any], depth: int) -> list[Any]:
         plain: list[Any] = []
         try:
             for value in values:
@@ -97,7 +98,7 @@ class _Writer:
             raise
         return plain
 
-    def _members_of_set(self, values: set[Any] | frozenset[Any], depth: int) -> list[Any]:
+    def _members_of_set(self, values: Iterable[Any], depth: int) -> list[Any]:
         """Write a set in an order of its own: one request has the same bytes in every process."""
         try:
             return sorted((self.write(value, depth) for value in values), key=_sort_key)

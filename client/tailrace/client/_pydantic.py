@@ -6,7 +6,7 @@ Never imported from here. A value or an annotation of pydantic's can only come f
 import functools
 import json
 import sys
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, cast, get_args, get_origin
 
 from tailrace.client._misfit import MisfitError, item, member
 
@@ -59,10 +59,13 @@ def _adapter(annotation: Any) -> Any:
 
 
 def _misfit(error: Exception) -> MisfitError:
-    if not isinstance(error, sys.modules["pydantic_core"].ValidationError):
+    validation_error: Any = sys.modules["pydantic_core"].ValidationError
+    if not isinstance(error, validation_error):
         return MisfitError(f"was refused: {type(error).__name__}: {error}")
     # Without the input: a message is seen by more people than a payload.
-    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    problems: list[dict[str, Any]] = cast("Any", error).errors(
+        include_url=False, include_input=False, include_context=False
+    )
     if len(problems) == 1:
         misfit = MisfitError(f"does not fit: {problems[0]['msg']}")
         for part in reversed(problems[0]["loc"]):

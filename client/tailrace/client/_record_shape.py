@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from tailrace.client._annotations import field_types
+from tailrace.client._kinds import is_list, is_object, kind_of
 from tailrace.client._misfit import MisfitError, item, member
-from tailrace.client._words import kind_of
 
 Reader = Callable[[Any], Any]
 
@@ -29,7 +29,7 @@ def is_enum(class_: type) -> TypeGuard[type[enum.Enum]]:
 
 def is_record(class_: type) -> bool:
     """Whether a class is one of those that this module reads."""
-    return dataclasses.is_dataclass(class_) or typing.is_typeddict(class_) or _is_named_tuple(class_)
+    return _is_named_tuple(class_) or typing.is_typeddict(class_) or dataclasses.is_dataclass(class_)
 
 
 def reader(annotation: Any, class_: type, reader_of: Callable[[Any], Reader]) -> Reader:
@@ -72,7 +72,7 @@ def _typed_dict_reader(annotation: Any, class_: Any, reader_of: Callable[[Any], 
         for name, type_ in field_types(annotation).items()
     ]
     # What it does not name is kept: at run time it is a dict like any other.
-    return lambda value: {**(value if isinstance(value, dict) else {}), **_read_members(fields, value)}
+    return lambda value: {**(value if is_object(value) else {}), **_read_members(fields, value)}
 
 
 def _named_tuple_reader(annotation: Any, class_: Any, reader_of: Callable[[Any], Reader]) -> Reader:
@@ -81,7 +81,7 @@ def _named_tuple_reader(annotation: Any, class_: Any, reader_of: Callable[[Any],
     least = len(readers) - len(class_._field_defaults)
 
     def read(value: Any) -> Any:
-        if not isinstance(value, list):
+        if not is_list(value):
             raise MisfitError(f"must be a list, not {kind_of(value)}")
         if not least <= len(value) <= len(readers):
             raise MisfitError(f"must have the {len(readers)} items of {class_.__qualname__}, not {len(value)}")
@@ -99,7 +99,7 @@ def _named_tuple_reader(annotation: Any, class_: Any, reader_of: Callable[[Any],
 
 def _read_members(fields: list[_Field], value: Any) -> dict[str, Any]:
     """Read the members that have a field; others are passed over, as those of a newer program are."""
-    if not isinstance(value, Mapping):
+    if not is_object(value):
         raise MisfitError(f"must be an object, not {kind_of(value)}")
     members: dict[str, Any] = {}
     for field in fields:
@@ -128,4 +128,4 @@ def _is_required(field: "dataclasses.Field[Any]") -> bool:
 
 
 def _is_named_tuple(class_: type) -> bool:
-    return issubclass(class_, tuple) and hasattr(class_, "_fields")
+    return hasattr(class_, "_fields") and issubclass(class_, tuple)

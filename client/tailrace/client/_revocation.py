@@ -65,7 +65,7 @@ def states_in(responses: Iterable[RevokeResponse]) -> dict[str, TaskState]:
     Raises:
         TailraceError: A task was refused for another reason.
     """
-    states = {}
+    states: dict[str, TaskState] = {}
     for item in (item for response in responses for item in response.items):
         if item.WhichOneof("outcome") == "task":
             states[item.task_id] = Outcome(item.task).state

@@ -5,10 +5,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from tailrace.client._kinds import kind_of
 from tailrace.client._misfit import MisfitError
 from tailrace.client._plain import to_plain
 from tailrace.client._scalars import SCALARS
-from tailrace.client._words import kind_of
 
 _MAX_LISTED = 10
 

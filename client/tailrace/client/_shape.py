@@ -9,16 +9,16 @@ import collections.abc
 import functools
 import types
 import typing
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias, get_args, get_origin
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias, TypeGuard, get_args, get_origin
 
 from google.protobuf.message import Message
 
 from tailrace.client import _pydantic, _record_shape
+from tailrace.client._kinds import is_list, is_object, kind_of
 from tailrace.client._misfit import MisfitError, item, member
 from tailrace.client._scalar_shape import read_enum, read_literal, read_number, read_scalar
 from tailrace.client._scalars import SCALARS
-from tailrace.client._words import kind_of
 
 Reader: TypeAlias = Callable[[Any], Any]
 """Returns the value, or raises MisfitError."""
@@ -83,10 +83,10 @@ def _reader_of_class(annotation: Any, class_: type, arguments: tuple[Any, ...]) 
         return _SINGLE[class_]
     if _record_shape.is_record(class_):
         return _record_shape.reader(annotation, class_, reader)
-    if issubclass(class_, Message):
-        return functools.partial(_read_message, class_)
     if _record_shape.is_enum(class_):
         return functools.partial(read_enum, class_)
+    if _is_message(class_):
+        return functools.partial(_read_message, class_)
     return _reader_of_container(class_, arguments)
 
 
@@ -146,7 +146,7 @@ def _read_message(class_: type[Message], value: Any) -> Message:
 
 
 def _read_list(make: Callable[[list[Any]], Any], read: Reader, value: Any) -> Any:
-    if not isinstance(value, list):
+    if not is_list(value):
         raise MisfitError(f"must be a list, not {kind_of(value)}")
     values = value if read is as_it_is else _read_items([read] * len(value), value)
     try:
@@ -156,7 +156,7 @@ def _read_list(make: Callable[[list[Any]], Any], read: Reader, value: Any) -> An
 
 
 def _read_tuple(readers: list[Reader], value: Any) -> tuple[Any, ...]:
-    if not isinstance(value, list):
+    if not is_list(value):
         raise MisfitError(f"must be a list, not {kind_of(value)}")
     if len(value) != len(readers):
         raise MisfitError(f"must have {len(readers)} items, not {len(value)}")
@@ -175,7 +175,7 @@ def _read_items(readers: list[Reader], plain: list[Any]) -> list[Any]:
 
 
 def _read_mapping(read_key: Reader, read_value: Reader, value: Any) -> dict[Any, Any]:
-    if not isinstance(value, Mapping):
+    if not is_object(value):
         raise MisfitError(f"must be an object, not {kind_of(value)}")
     values: dict[Any, Any] = {}
     for key, each in value.items():
@@ -185,6 +185,10 @@ def _read_mapping(read_key: Reader, read_value: Reader, value: Any) -> dict[Any,
             misfit.step(member(key))
             raise
     return values
+
+
+def _is_message(class_: type) -> TypeGuard[type[Message]]:
+    return issubclass(class_, Message)
 
 
 def _is_alias(annotation: Any) -> bool:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -32,7 +32,7 @@ class SilenceWatch:
         self._is_closed = False
 
     @contextmanager
-    def reading(self, call: Cancellable) -> Iterator[None]:
+    def reading(self, call: Cancellable) -> Generator[None, None, None]:
         """Watch one read: past the limit, the call is cancelled."""
         with self._changed:
             self._reads[call] = time.monotonic()

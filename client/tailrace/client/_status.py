@@ -24,7 +24,7 @@ class CallStatus:
     """An ErrorReason without its prefix; empty when the server did not say, or was not the one that answered."""
     pushback_ms: int | None = None
     """How long the server wants the caller to stay away; negative: for good."""
-    trailers: Mapping[str, str] = field(default_factory=dict)
+    trailers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def status_of(error: grpc.RpcError) -> CallStatus:

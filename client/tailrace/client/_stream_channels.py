@@ -1,7 +1,7 @@
 """StreamChannels: as many channels as the open streams need."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -40,7 +40,7 @@ class StreamChannels(Generic[ChannelT, StubT]):
         self._lock = threading.Lock()
 
     @contextmanager
-    def lend(self) -> Iterator[StubT]:
+    def lend(self) -> Generator[StubT, None, None]:
         """Lend a stub for one stream, until the block ends. Safe from any thread."""
         with self._lock:
             member = self._member_with_room()

@@ -24,12 +24,8 @@ _SPAN_FIELDS = {
 _POINT_FIELDS = ("schedule_time", "start_deadline")
 
 
-class TaskFunction(Protocol[P, R_co]):
-    """A function that a worker's decorator made into a task, with its parameters and what it returns."""
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        """Call the function, here and now."""
-        ...
+class NamedTask(Protocol):
+    """What a submit has to know of a task's function."""
 
     @property
     def task_type(self) -> str:
@@ -42,8 +38,16 @@ class TaskFunction(Protocol[P, R_co]):
         ...
 
 
+class TaskFunction(NamedTask, Protocol[P, R_co]):
+    """A function that a worker's decorator made into a task, with its parameters and what it returns."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Call the function, here and now."""
+        ...
+
+
 def submit_request(
-    task: str | TaskFunction[..., object],
+    task: str | NamedTask,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
     options: SubmitOptions,
@@ -65,7 +69,7 @@ def submit_request(
     )
 
 
-def result_type(task: str | TaskFunction[..., object]) -> Any:
+def result_type(task: str | NamedTask) -> Any:
     """Return the type that the result of a task is to come back as: what its function says, or Any."""
     return getattr(task, "result_type", Any)
 
@@ -90,7 +94,7 @@ def _spec(task_type: str, queue: str | None, payload: Payload, options: SubmitOp
     return spec
 
 
-def _identify(task: str | TaskFunction[..., object]) -> tuple[str, str | None, str | None]:
+def _identify(task: str | NamedTask) -> tuple[str, str | None, str | None]:
     """Return a task's type and, where its function says so, its queue and the content type of its arguments."""
     if isinstance(task, str):
         return task, None, None

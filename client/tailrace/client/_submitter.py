@@ -8,7 +8,7 @@ from tailrace.client._conversion import Conversion
 from tailrace.client._errors import batch_error
 from tailrace.client._options import SubmitOptions
 from tailrace.client._result import AsyncResult
-from tailrace.client._submission import TaskFunction, result_type, submit_request
+from tailrace.client._submission import NamedTask, TaskFunction, result_type, submit_request
 from tailrace.client._sync_calls import SyncCalls
 from tailrace.client._type_variables import P, R
 
@@ -30,7 +30,7 @@ class Submitter:
     @overload
     def submit(self, task: str, /, *args: Any, **kwargs: Any) -> AsyncResult[Any]: ...
 
-    def submit(self, task: str | TaskFunction[..., Any], /, *args: Any, **kwargs: Any) -> AsyncResult[Any]:
+    def submit(self, task: str | NamedTask, /, *args: Any, **kwargs: Any) -> AsyncResult[Any]:
         """Submit a task; see ``Client.submit``."""
         request = submit_request(task, args, kwargs, self._options, self._conversion)
         self._calls.call(
@@ -49,9 +49,7 @@ class Submitter:
     @overload
     def map(self, task: str, argument_tuples: Iterable[Sequence[Any]], /) -> list[AsyncResult[Any]]: ...
 
-    def map(
-        self, task: str | TaskFunction[..., Any], argument_tuples: Iterable[Sequence[Any]], /
-    ) -> list[AsyncResult[Any]]:
+    def map(self, task: str | NamedTask, argument_tuples: Iterable[Sequence[Any]], /) -> list[AsyncResult[Any]]:
         """Submit a task for each tuple of arguments; see ``Client.map``."""
         requests = _batches.submit_requests(task, argument_tuples, self._options, self._conversion)
         errors = self._calls.submit_batch(requests, self._options.repeat_for_s)
@@ -60,5 +58,5 @@ class Submitter:
             raise batch_error(accepted, _batches.by_index(requests, errors))
         return accepted
 
-    def _result(self, task: str | TaskFunction[..., object], task_id: str) -> AsyncResult[Any]:
+    def _result(self, task: str | NamedTask, task_id: str) -> AsyncResult[Any]:
         return AsyncResult(task_id, self._calls, self._conversion.returning(result_type(task)))

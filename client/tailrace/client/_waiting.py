@@ -190,7 +190,7 @@ class Wait:
         """Return the tasks that go on and said something new; a stream opened again repeats what was said last."""
         if not self._with_progress:
             return []
-        advances = []
+        advances: list[Advanced] = []
         for outcome in map(Outcome, response.tasks):
             task_id, progress = outcome.task_id, outcome.progress
             if task_id in self._revisions and progress is not None and progress != self._progress.get(task_id):

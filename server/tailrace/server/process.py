@@ -8,7 +8,9 @@ import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2
 from grpc_health.v1._async import HealthServicer
-from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+from grpc_health.v1.health_pb2_grpc import (
+    add_HealthServicer_to_server,  # pyright: ignore[reportUnknownVariableType]  # it has no types
+)
 from grpc_reflection.v1alpha import reflection
 
 from tailrace.server.api.admin_service import AdminService

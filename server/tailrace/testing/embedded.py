@@ -4,7 +4,7 @@ import asyncio
 import logging
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -47,7 +47,7 @@ class RunningServer:
 
 
 @contextmanager
-def run_server(*, store: str | None = None, listen: str = "127.0.0.1:0") -> Iterator[RunningServer]:
+def run_server(*, store: str | None = None, listen: str = "127.0.0.1:0") -> Generator[RunningServer, None, None]:
     """Run a server on a thread until the block ends.
 
     For tests that use the synchronous client and workers. A test on an event loop of its own uses ``run_server_async``
@@ -68,7 +68,9 @@ def run_server(*, store: str | None = None, listen: str = "127.0.0.1:0") -> Iter
 
 
 @asynccontextmanager
-async def run_server_async(*, store: str | None = None, listen: str = "127.0.0.1:0") -> AsyncIterator[RunningServer]:
+async def run_server_async(
+    *, store: str | None = None, listen: str = "127.0.0.1:0"
+) -> AsyncGenerator[RunningServer, None]:
     """Run a server on the running event loop until the block ends. See ``run_server`` for the arguments."""
     _quieten()
     with tempfile.TemporaryDirectory(prefix="tailrace-") as directory:

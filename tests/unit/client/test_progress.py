@@ -37,7 +37,9 @@ def test_details_that_are_no_json_spoil_only_themselves() -> None:
     progress = said(current=3, details=Payload(content_type="application/x-rows", data=b"7"))
 
     assert progress.current == 3
-    with pytest.raises(PayloadError, match="the details is 'application/x-rows', and this program reads application/json"):
+    with pytest.raises(
+        PayloadError, match="the details is 'application/x-rows', and this program reads application/json"
+    ):
         _ = progress.details
 
 

@@ -1,7 +1,7 @@
 """Which exceptions of a task are worth another attempt."""
 
 from dataclasses import dataclass
-from typing import Self, TypeAlias
+from typing import Self, TypeAlias, cast
 
 from tailrace.worker._retry_later import RetryLater
 
@@ -41,7 +41,8 @@ class Curable:
 
 def _classes(name: str, types: object) -> tuple[type[BaseException], ...]:
     classes: list[type[BaseException]] = []
-    for entry in types if isinstance(types, tuple | list) else (types,):
+    entries = cast("tuple[object, ...]", types) if isinstance(types, tuple | list) else (types,)
+    for entry in entries:
         if not (isinstance(entry, type) and issubclass(entry, BaseException)):
             raise TypeError(f"{name} takes exception classes, not {entry!r}")
         classes.append(entry)

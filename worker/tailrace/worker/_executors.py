@@ -28,6 +28,7 @@ class Executor(Protocol):
 
     def interrupt(self, execution: Execution) -> bool:
         """Stop an execution that is cancelled or revoked, if that can be done. False: it runs on as it likes."""
+        ...
 
     def close(self) -> None:
         """Let go of everything. What still runs must not keep the process from exiting. Again: no effect."""

@@ -36,9 +36,9 @@ class Frame:
 class Heard:
     """What a message of the server asks of those who run tasks and streams."""
 
-    lost: list[LeaseKey] = field(default_factory=list)
+    lost: list[LeaseKey] = field(default_factory=list[LeaseKey])
     """Leases that this worker no longer holds: stop their tasks."""
-    revoked: list[LeaseKey] = field(default_factory=list)
+    revoked: list[LeaseKey] = field(default_factory=list[LeaseKey])
     """Leases whose tasks run and are asked to stop, each once."""
     server_drain: bool = False
     """Open another stream."""
@@ -184,6 +184,8 @@ class WorkerSession:
                 heard.server_drain = True
             case "drained":
                 self.drained = True
+            case _:
+                pass
         return heard
 
     def next_frame(self, now: float) -> Frame | None:

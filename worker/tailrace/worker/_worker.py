@@ -4,7 +4,7 @@ import contextlib
 import queue
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import ParamSpec, Self, TypeVar, overload
@@ -237,7 +237,7 @@ class Worker:
             runtime.join()
 
     @contextlib.contextmanager
-    def running(self, address: str | None = None) -> Iterator[Self]:
+    def running(self, address: str | None = None) -> Generator[Self, None, None]:
         """Work inside a with statement; its end drains.
 
         Raises:
@@ -296,7 +296,7 @@ def _begin(runtime: Runtime) -> None:
 
 
 @contextlib.contextmanager
-def _signals_to(tell: Callable[[int], None]) -> Iterator[Callable[[], None]]:
+def _signals_to(tell: Callable[[int], None]) -> Generator[Callable[[], None], None, None]:
     """Have signals told instead of obeyed, where this is the main thread. Yields what restores them early."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None

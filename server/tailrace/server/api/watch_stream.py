@@ -200,7 +200,7 @@ class WatchStream:
 
     def _submitted(self, items: Sequence[ParsedItem], outcomes: Sequence[Submitted | TailraceError]) -> None:
         remaining = iter(outcomes)
-        answers = []
+        answers: list[WatchAnswer] = []
         for task_id, parsed in items:
             outcome = next(remaining) if isinstance(parsed, Submission) else parsed
             if isinstance(outcome, Submitted):

@@ -37,7 +37,7 @@ class TaskPager:
         self._store = store
         self._partitions = partitions
         self._is_filtered = passes is not None
-        self._passes = passes or (lambda _: True)
+        self._passes: Callable[[TaskDetail], bool] = passes or (lambda _: True)
         self._with_payloads = with_payloads
         self._page: list[TaskDetail] = []
         self._page_bytes = 0

@@ -13,26 +13,32 @@ class Consumer(Protocol):
     @property
     def queues(self) -> tuple[str, ...]:
         """Queues to draw from, most wanted first."""
+        ...
 
     @property
     def start_immediately(self) -> bool:
         """Whether tasks count as started on delivery."""
+        ...
 
     @property
     def worker_id(self) -> str:
         """Which worker it is."""
+        ...
 
     @property
     def room(self) -> int:
         """How many more tasks it takes right now."""
+        ...
 
     @property
     def room_bytes(self) -> int | None:
         """How large the inputs of these may be in all; None: as large as they are."""
+        ...
 
     @property
     def holds_nothing(self) -> bool:
         """Whether it has no task yet, so that the next one may have any size."""
+        ...
 
     def assign(self, deliveries: Sequence[Delivery]) -> None:
         """Take tasks, at most ``room`` of them; never waits."""
@@ -64,7 +70,7 @@ def kind_of(consumer: Consumer) -> Kind:
 def split(consumers: Sequence[Consumer], count: int) -> list[tuple[Consumer, int]]:
     """Split ``count`` tasks evenly over consumers, to nobody more than it has room for."""
     takers = sorted((consumer for consumer in consumers if consumer.room > 0), key=lambda consumer: consumer.room)
-    shares = []
+    shares: list[tuple[Consumer, int]] = []
     for index, consumer in enumerate(takers):
         # The smallest go first: what they cannot take is spread over the rest, and a lone task goes to the most room.
         share = min(consumer.room, count // (len(takers) - index))

@@ -43,10 +43,12 @@ class Store(OperatorStore, Protocol):
     @property
     def description(self) -> str:
         """Say for people what is used and how durable it is, without passwords."""
+        ...
 
     @property
     def partitions(self) -> int:
         """How many partitions there are; fixed when the data was created. Known once open."""
+        ...
 
     async def open(self) -> None:
         """Connect, check that the database can be used, create what is missing. Called once, before all else."""
@@ -61,6 +63,7 @@ class Store(OperatorStore, Protocol):
         One consumer. Ends when the store is closed. Changes may come twice, late, or for tasks that nobody asked about;
         what may have been missed is announced by an EpochBreak.
         """
+        ...
 
     async def submit_tasks(
         self, partition: int, submissions: Sequence[Submission], *, max_queue_depth: int | None = None
@@ -73,12 +76,14 @@ class Store(OperatorStore, Protocol):
         Raises:
             StoreFullError: The store takes no more data; nothing was done.
         """
+        ...
 
     async def read_tasks(self, partition: int, task_ids: Sequence[str]) -> list[TaskSnapshot | None]:
         """Read outcomes; None for an id that nobody submitted or whose record expired.
 
         Once their payloads reach MAX_CALL_BYTES, those that follow come without and are not whole.
         """
+        ...
 
     async def register_waits(
         self, partition: int, task_ids: Sequence[str], *, with_progress: bool = False
@@ -87,6 +92,7 @@ class Store(OperatorStore, Protocol):
 
         With progress, of every beat that brings some too. Tasks that are done are only read.
         """
+        ...
 
     async def lease_tasks(self, partition: int, request: LeaseRequest) -> Leased:
         """Deliver up to ``len(request.nonces)`` ready tasks: highest priority first, then first in, first out.
@@ -94,15 +100,18 @@ class Store(OperatorStore, Protocol):
         Nothing comes from a paused queue. Stops early once the payloads reach MAX_CALL_BYTES, so that one task at least
         is delivered. Tasks whose deadline has passed are ended instead, as by ``end_overdue`` (with jitter 0).
         """
+        ...
 
     async def beat_leases(self, partition: int, beats: Sequence[Beat]) -> list[LeaseHeld | None]:
         """Extend leases and start attempts; None for a lease that is lost."""
+        ...
 
     async def store_results(self, partition: int, ends: Sequence[AttemptEnd]) -> list[ResultStored | None]:
         """End attempts; None where the token is not the current one.
 
         A task that is tried again without a delay goes to the tail of its queue.
         """
+        ...
 
     async def release_leases(self, partition: int, releases: Sequence[Release], failure: bytes) -> list[bool]:
         """Take leases back without using up an attempt; False where the token is not the current one.
@@ -110,12 +119,14 @@ class Store(OperatorStore, Protocol):
         Tasks without delay go to the head of their queue in the order of the call, the first of them foremost.
         ``failure`` is the serialized Failure for a task whose releases count as a lost lease.
         """
+        ...
 
     async def revoke_tasks(self, partition: int, revocations: Sequence[Revocation]) -> list[TaskSnapshot | None]:
         """Keep tasks from running, or ask them to stop; answers with each as it is then, None for an unknown one.
 
         The answers come without results and failures. A task that is done stays as it is.
         """
+        ...
 
     async def reap_leases(self, partition: int, limit: int, failure: bytes) -> Tick:
         """Take up to ``limit`` tasks from holders whose lease ran out, the earliest expiry foremost in its queue.
@@ -124,6 +135,7 @@ class Store(OperatorStore, Protocol):
         REAP_GAP_MS since the last call: the store or all servers were away; or backwards) nothing is reaped for
         REAP_GRACE_MS, so that workers can come back and keep what they hold.
         """
+        ...
 
     async def end_overdue(self, partition: int, failures: DeadlineFailures, jitters: Sequence[int]) -> Tick:
         """Act on up to ``len(jitters)`` tasks whose deadline has passed, the earliest first, ties by id.
@@ -132,9 +144,12 @@ class Store(OperatorStore, Protocol):
         go to the tail of their queue when there is no backoff. The holder of a lease that ends so is told. In the grace
         that follows a jump of the clock (see ``reap_leases``) attempts that ran too long are left to their workers.
         """
+        ...
 
     async def promote_due(self, partition: int, limit: int) -> Tick:
         """Move up to ``limit`` tasks whose time has come from the schedule to the tail of their queue."""
+        ...
 
     async def expire_done(self, partition: int, limit: int) -> Tick:
         """Remove up to ``limit`` records whose time is over."""
+        ...

@@ -80,6 +80,7 @@ class OperatorStore(Protocol):
         Once their payloads reach MAX_CALL_BYTES, those that follow come without input and outcome, and are not whole if
         they have any.
         """
+        ...
 
     async def list_tasks(self, partition: int, cursor: str, limit: int, *, with_payloads: bool) -> Listed:
         """Look through the tasks of a partition: up to ``limit`` a call, fewer once payloads reach MAX_CALL_BYTES.
@@ -91,18 +92,22 @@ class OperatorStore(Protocol):
         A task that moves meanwhile may come twice or not at all. ``cursor`` is what the call before gave, at first
         empty; a malformed one raises ValueError.
         """
+        ...
 
     async def delete_tasks(self, partition: int, task_ids: Sequence[str]) -> list[bool | None]:
         """Remove records of tasks that are done; False for one that is not, None for an unknown one."""
+        ...
 
     async def list_queues(self, partition: int, after: str, limit: int) -> list[QueueStats]:
         """Tell of up to ``limit`` queues by name, those that come after the one given; at first ``""``.
 
         A queue is known once it had a task in this partition or was paused.
         """
+        ...
 
     async def pause_queue(self, partition: int, queue: str, *, is_paused: bool) -> QueueStats:
         """Stop deliveries from a queue, or let them go on (a QueueReady is told where tasks are ready)."""
+        ...
 
     async def purge_queue(self, partition: int, queue: str, cursor: str, limit: int, failure: bytes) -> Purged:
         """Revoke tasks of a queue that are ready or on the schedule, looking at up to ``limit`` in one step.
@@ -110,15 +115,18 @@ class OperatorStore(Protocol):
         ``failure`` is the serialized Failure that they end with. Not those that a worker has. The ready ones go first.
         A malformed cursor raises ValueError.
         """
+        ...
 
     async def audit_tasks(self, partition: int, cursor: str, limit: int) -> Audited:
         """Compare about ``limit`` records with the indexes that should hold them, and put right what differs."""
+        ...
 
     async def announce_workers(self, workers: Sequence[WorkerPresence]) -> None:
         """Say which workers are connected to this process, instead of what it said before."""
 
     async def list_workers(self) -> list[WorkerPresence]:
         """Tell which workers are connected to any process, by worker_id, then session_id."""
+        ...
 
     async def drain_worker(self, worker_id: str) -> None:
         """Have every process, this one too, told of a DrainRequested."""

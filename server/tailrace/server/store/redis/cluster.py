@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import structlog
@@ -209,7 +209,7 @@ class ClusterClient:
 
 def _detour(redirect: AskError, asked: Address | None) -> _Detour:
     """Read where a redirection leads: a node that does not know its own host names only a port."""
-    host = redirect.host or (asked[0] if asked else "")
+    host: str = cast("Any", redirect).host or (asked[0] if asked else "")  # redis leaves it untyped
     return _Detour(address=(host, redirect.port), is_asking=not isinstance(redirect, MovedError))
 
 

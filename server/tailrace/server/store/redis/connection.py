@@ -43,6 +43,7 @@ class RawConnection(Protocol):
 
     async def read_response(self, *, timeout: float | None = None, disconnect_on_error: bool = True) -> Any:
         """Read an answer; with a timeout, None when none came in time."""
+        ...
 
     async def disconnect(self, nowait: bool = False) -> None:
         """Let go."""
@@ -54,6 +55,7 @@ class Client(Protocol):
     @property
     def address(self) -> str:
         """Where Redis is, for people."""
+        ...
 
     @property
     def database(self) -> int:
@@ -66,9 +68,11 @@ class Client(Protocol):
             CallFailedError: No answer, or a refusal.
             RedisError: Redis says that the command itself is wrong.
         """
+        ...
 
     async def call_near(self, key: str, *command: Argument) -> Any:
         """Run, as ``call`` does, a command that names no key on the server that has this one."""
+        ...
 
     async def primaries(self) -> "Sequence[RedisClient]":
         """Find all servers that take writes.
@@ -76,9 +80,11 @@ class Client(Protocol):
         Raises:
             CallFailedError: No answer, or a refusal.
         """
+        ...
 
     def new_connection(self) -> RawConnection:
         """Make a connection for oneself, not yet connected; another call may lead to another server."""
+        ...
 
     async def close(self) -> None:
         """Disconnect."""

@@ -6,7 +6,7 @@ asked for a PONG after some silence, and every new subscription is announced as 
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 from redis.exceptions import RedisError
@@ -122,9 +122,10 @@ class Notifications:
     def _take(self, channel: bytes, payload: bytes) -> None:
         """Pass on one message: who says so, then what. What this process did itself it knows already."""
         try:
+            changes: Sequence[Change]
             if channel == self._wake_channel:
                 queue, origin = payload.decode().split(" ")
-                changes: list[Change] = [QueueReady(queue)]
+                changes = [QueueReady(queue)]
             else:
                 first, line, *more = payload.split(b"\n")
                 origin, changes = first.decode(), [change_in(line) for line in (line, *more)]

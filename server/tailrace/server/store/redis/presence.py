@@ -54,5 +54,6 @@ class Presence:
 
 def _worker(values: Mapping[str, Any]) -> WorkerPresence:
     """Read one worker; a newer release may say more of it."""
-    known = {name: values[name] for name in _NAMES}
-    return WorkerPresence(**known | {"queues": tuple(values["queues"])})
+    known: dict[str, Any] = {name: values[name] for name in _NAMES}
+    known["queues"] = tuple(known["queues"])
+    return WorkerPresence(**known)

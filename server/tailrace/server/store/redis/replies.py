@@ -57,7 +57,8 @@ def change_in(line: bytes) -> TaskChanged | LeaseNews | DrainRequested:
 def parse_submitted(submissions: Sequence[Submission], reply: Any) -> Reply[list[Submitted]]:
     """From ``submit_tasks``."""
     now_ms, outcomes, ready = reply
-    submitted, changes = [], queues_ready(ready)
+    submitted: list[Submitted] = []
+    changes = queues_ready(ready)
     for submission, line in zip(submissions, outcomes, strict=True):
         outcome, *words = line.split(b" ")
         if outcome in {b"created", b"full"}:
@@ -88,7 +89,8 @@ def parse_snapshots(task_ids: Sequence[str], reply: Any) -> Reply[list[TaskSnaps
 def parse_leased(request: LeaseRequest, reply: Any) -> Reply[Leased]:
     """From ``lease_tasks``."""
     items, is_drained, is_blocked, changed = reply
-    deliveries, changes = [], changes_in(changed)
+    deliveries: list[Delivery] = []
+    changes = changes_in(changed)
     parts = zip(request.nonces, items[::4], items[1::4], items[2::4], items[3::4], strict=False)
     for nonce, line, payload, last_failure, progress in parts:
         task_id, *numbers = line.split(b" ")
@@ -154,7 +156,8 @@ def parse_released(reply: Any) -> Reply[list[bool]]:
 
 def parse_tick(reply: Any) -> Reply[Tick]:
     """From the scripts of maintenance, which leave out at the end what they never bring."""
-    count, next_due_ms, ready, changed = [*reply, [], []][:4]
+    padded: list[Any] = [*reply, [], []]
+    count, next_due_ms, ready, changed = padded[:4]
     return Reply(Tick(count=count, next_due_ms=next_due_ms), [*queues_ready(ready), *changes_in(changed)])
 
 

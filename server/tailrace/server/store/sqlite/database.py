@@ -92,7 +92,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, partitions: int) -> Non
 
 
 def _create(connection: sqlite3.Connection, partitions: int) -> None:
-    schema = resources.files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")
+    schema = resources.files("tailrace.server.store.sqlite").joinpath("schema.sql").read_text(encoding="utf-8")
     # One transaction with the marks: a crash in between leaves no file that is neither new nor ours.
     connection.executescript(
         f"BEGIN IMMEDIATE; {schema} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"

@@ -97,8 +97,8 @@ def lease_tasks(records: Records, request: LeaseRequest) -> Leased:
 class _Drawn:
     """What the queues gave to one request."""
 
-    chosen: list[str] = field(default_factory=list)
-    overdue: list[str] = field(default_factory=list)
+    chosen: list[str] = field(default_factory=list[str])
+    overdue: list[str] = field(default_factory=list[str])
     size_bytes: int = 0
     input_bytes: int = 0
     is_blocked: bool = False

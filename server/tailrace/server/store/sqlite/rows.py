@@ -178,5 +178,6 @@ def outcome_columns(record: TaskRecord) -> tuple[bytes | None, ...]:
 def _policy_of(text: str | None) -> RetryPolicy | None:
     if text is None:
         return None
-    fields = json.loads(text)
-    return RetryPolicy(**{**fields, "non_retryable_types": tuple(fields["non_retryable_types"])})
+    fields: dict[str, Any] = json.loads(text)
+    fields["non_retryable_types"] = tuple(fields["non_retryable_types"])
+    return RetryPolicy(**fields)

@@ -4,7 +4,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from tailrace.server.domain.task import Place
 from tailrace.server.store.sqlite import statements
@@ -66,9 +66,9 @@ def _read_cursor(cursor: str) -> tuple[str, tuple[Any, ...]]:
         found = json.loads(cursor)
     except RecursionError:
         raise ValueError("the cursor is nested beyond all measure") from None
-    if not isinstance(found, list) or not found or not isinstance(found[0], str) or found[0] not in _STARTS:
+    place, *key = cast("Sequence[Any]", found) if isinstance(found, list) and found else [None]
+    if not isinstance(place, str) or place not in _STARTS:
         raise ValueError("the cursor names no place")
-    place, *key = found
     start = _STARTS[place]
     if [type(part) for part in key] != [type(part) for part in start]:
         raise ValueError("the cursor names no task")
