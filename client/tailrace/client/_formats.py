@@ -1,5 +1,6 @@
 """Formats: how plain values, protobuf messages and bytes are written, and by which content type they are known."""
 
+import functools
 import importlib
 import importlib.util
 import json
@@ -36,6 +37,7 @@ class Format:
     """Raises ValueError or RecursionError for bytes that are not of this format."""
 
 
+@functools.lru_cache(maxsize=256)
 def media_type(content_type: str) -> str:
     """Return the media type behind a content type, by the name that this program has for it."""
     plain = content_type.partition(";")[0].strip().lower()

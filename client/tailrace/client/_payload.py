@@ -18,7 +18,6 @@ from tailrace.client._errors import PayloadError
 from tailrace.client._formats import BYTES_MEDIA_TYPE, JSON_MEDIA_TYPE, PROTOBUF_MEDIA_TYPE, Format, media_type
 from tailrace.client._kinds import is_bytes, is_list, is_object
 from tailrace.client._misfit import MisfitError
-from tailrace.client._plain import to_plain
 from tailrace.v1.task_pb2 import Payload
 
 _LONGEST_PATH = 60
@@ -149,7 +148,7 @@ def _is_empty(payload: Payload) -> bool:
 def _plain_payload(value: Any, content_type: str, root: str) -> Payload:
     format_ = _known_format(media_type(content_type), root)
     try:
-        plain = to_plain(value, format_.dialect)
+        plain = format_.dialect.write(value)
     except MisfitError as misfit:
         path = misfit.path(root)
         if len(path) > _LONGEST_PATH:

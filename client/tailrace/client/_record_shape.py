@@ -10,9 +10,8 @@ from typing import Any, TypeGuard
 
 from tailrace.client._annotations import field_types
 from tailrace.client._kinds import is_list, is_object, kind_of
-from tailrace.client._misfit import MisfitError, item, member
-
-Reader = Callable[[Any], Any]
+from tailrace.client._misfit import MisfitError, member
+from tailrace.client._parts import Reader, read_items
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,13 +84,7 @@ def _named_tuple_reader(annotation: Any, class_: Any, reader_of: Callable[[Any],
             raise MisfitError(f"must be a list, not {kind_of(value)}")
         if not least <= len(value) <= len(readers):
             raise MisfitError(f"must have the {len(readers)} items of {class_.__qualname__}, not {len(value)}")
-        values: list[Any] = []
-        for read_item, each in zip(readers, value, strict=False):
-            try:
-                values.append(read_item(each))
-            except MisfitError as misfit:
-                misfit.step(item(len(values)))
-                raise
+        values = read_items(readers, value)
         return _made(class_, dict(zip(class_._fields, values, strict=False)))
 
     return read

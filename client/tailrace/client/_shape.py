@@ -7,21 +7,20 @@ nothing is known: the plain value is left as it is. A value is never bent: "1" i
 
 import collections.abc
 import functools
+import itertools
 import types
 import typing
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias, TypeGuard, get_args, get_origin
+from typing import Any, Final, TypeGuard, get_args, get_origin
 
 from google.protobuf.message import Message
 
 from tailrace.client import _pydantic, _record_shape
 from tailrace.client._kinds import is_list, is_object, kind_of
-from tailrace.client._misfit import MisfitError, item, member
+from tailrace.client._misfit import MisfitError
+from tailrace.client._parts import Reader, read_items, read_members
 from tailrace.client._scalar_shape import read_enum, read_literal, read_number, read_scalar
 from tailrace.client._scalars import SCALARS
-
-Reader: TypeAlias = Callable[[Any], Any]
-"""Returns the value, or raises MisfitError."""
 
 _MAKERS: Final[dict[type, Callable[[list[Any]], Any]]] = {
     list: list,
@@ -148,7 +147,7 @@ def _read_message(class_: type[Message], value: Any) -> Message:
 def _read_list(make: Callable[[list[Any]], Any], read: Reader, value: Any) -> Any:
     if not is_list(value):
         raise MisfitError(f"must be a list, not {kind_of(value)}")
-    values = value if read is as_it_is else _read_items([read] * len(value), value)
+    values = value if read is as_it_is else read_items(itertools.repeat(read), value)
     try:
         return make(values)
     except TypeError as error:  # a set of lists
@@ -160,31 +159,13 @@ def _read_tuple(readers: list[Reader], value: Any) -> tuple[Any, ...]:
         raise MisfitError(f"must be a list, not {kind_of(value)}")
     if len(value) != len(readers):
         raise MisfitError(f"must have {len(readers)} items, not {len(value)}")
-    return tuple(_read_items(readers, value))
-
-
-def _read_items(readers: list[Reader], plain: list[Any]) -> list[Any]:
-    values: list[Any] = []
-    try:
-        for read, each in zip(readers, plain, strict=True):
-            values.append(read(each))
-    except MisfitError as misfit:
-        misfit.step(item(len(values)))
-        raise
-    return values
+    return tuple(read_items(readers, value))
 
 
 def _read_mapping(read_key: Reader, read_value: Reader, value: Any) -> dict[Any, Any]:
     if not is_object(value):
         raise MisfitError(f"must be an object, not {kind_of(value)}")
-    values: dict[Any, Any] = {}
-    for key, each in value.items():
-        try:
-            values[read_key(key)] = read_value(each)
-        except MisfitError as misfit:
-            misfit.step(member(key))
-            raise
-    return values
+    return read_members(read_key, read_value, value)
 
 
 def _is_message(class_: type) -> TypeGuard[type[Message]]:

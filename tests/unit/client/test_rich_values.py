@@ -12,7 +12,7 @@ from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, NotReq
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tailrace.client import PayloadError
@@ -173,6 +173,7 @@ ZONES = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=
     ids=str,
 )
 def test_every_value_comes_back_as_it_was(annotation: Any, values: st.SearchStrategy[Any]) -> None:
+    @settings(deadline=None)  # machines have other things to do
     @given(values)
     def comes_back(value: Any) -> None:
         assert read(annotation, on_the_wire(value)) == value

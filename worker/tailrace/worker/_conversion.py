@@ -5,13 +5,15 @@ Pure functions of a task and a payload, so that any process can call them in whi
 
 import functools
 import inspect
+import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tailrace.client._annotations import parameter_types
-from tailrace.client._misfit import MisfitError, item, member
+from tailrace.client._misfit import MisfitError
+from tailrace.client._parts import Reader, read_items, read_members
 from tailrace.client._payload import answer_type, decode_arguments, encode_value
-from tailrace.client._shape import Reader, reader
+from tailrace.client._shape import as_it_is, reader
 from tailrace.v1.task_pb2 import Payload
 
 if TYPE_CHECKING:
@@ -80,32 +82,14 @@ class CallShape:
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
             return functools.partial(_read_each, read)
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            return functools.partial(_read_named, read)
+            return functools.partial(read_members, as_it_is, read)
         if parameter.default is None:
             return functools.partial(_read_unless_none, read)
         return read
 
 
 def _read_each(read: Reader, values: tuple[Any, ...]) -> tuple[Any, ...]:
-    fitting: list[Any] = []
-    try:
-        for value in values:
-            fitting.append(read(value))  # noqa: PERF401 (the error needs to know how far it came)
-    except MisfitError as misfit:
-        misfit.step(item(len(fitting)))
-        raise
-    return tuple(fitting)
-
-
-def _read_named(read: Reader, values: dict[str, Any]) -> dict[str, Any]:
-    fitting: dict[str, Any] = {}
-    for name, value in values.items():
-        try:
-            fitting[name] = read(value)
-        except MisfitError as misfit:
-            misfit.step(member(name))
-            raise
-    return fitting
+    return tuple(read_items(itertools.repeat(read), values))
 
 
 def _read_unless_none(read: Reader, value: Any) -> Any:
