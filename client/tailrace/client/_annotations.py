@@ -7,9 +7,11 @@ known of it, and nothing is checked. No module is imported to find a name.
 import inspect
 import sys
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from types import SimpleNamespace
-from typing import Any, get_args, get_origin
+from typing import Any, Final, get_args, get_origin
+
+_AWAITED: Final = (Awaitable, Coroutine)
 
 
 def parameter_types(signature: inspect.Signature, function: Callable[..., object]) -> dict[str, Any]:
@@ -19,12 +21,15 @@ def parameter_types(signature: inspect.Signature, function: Callable[..., object
 
 
 def return_type(function: Callable[..., object]) -> Any:
-    """Return the type of what a function returns; of a coroutine function, what awaiting it gives."""
+    """Return the type of what a function returns; where that is to be awaited, of what awaiting it gives."""
     try:
         annotation = inspect.signature(function).return_annotation
     except (ValueError, TypeError):  # some functions written in C
         return Any
-    return _resolved(annotation, _names_of(function))
+    type_ = _resolved(annotation, _names_of(function))
+    if get_origin(type_) in _AWAITED and not inspect.iscoroutinefunction(function):
+        return get_args(type_)[-1]
+    return type_
 
 
 def field_types(annotated: Any) -> dict[str, Any]:

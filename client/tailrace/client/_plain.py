@@ -61,7 +61,7 @@ class Dialect:
             dict: self._members,
         }
 
-    def write(self, value: Any, depth: int = 0) -> Any:
+    def write(self, value: object, depth: int = 0) -> Any:
         """Return the plain value that stands for a value, which is so deep in the whole.
 
         Raises:
@@ -98,7 +98,9 @@ class Dialect:
                 _refuse_depth(depth)
                 return self.write(_pydantic.to_plain(value), depth + 1)
             case _ if is_dataclass(value) and not isinstance(value, type):
-                return self._members({field.name: getattr(value, field.name) for field in fields(value)}, depth)
+                # One that was never set, a field(init=False) without default, has no value to carry.
+                names = (field.name for field in fields(value))
+                return self._members({name: getattr(value, name) for name in names if hasattr(value, name)}, depth)
             case Message():
                 raise MisfitError("is a protobuf message, which can only be the one argument, or the result itself")
             case _:

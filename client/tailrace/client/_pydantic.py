@@ -41,21 +41,27 @@ def to_plain(value: Any) -> Any:
         raise MisfitError(f"cannot be written by pydantic: {error}") from error
 
 
-def read(annotation: Any, plain: Any) -> Any:
-    """Return what pydantic makes of a plain value, by the rules that it has for JSON.
+class PydanticReader:
+    """Reads plain values by the rules that pydantic has for JSON."""
 
-    Raises:
-        MisfitError: It does not fit.
-    """
-    try:
-        return _adapter(annotation).validate_json(json.dumps(plain))
-    except Exception as error:  # a validator of the program's own may raise anything
-        raise _misfit(error) from error
+    def __init__(self, annotation: Any) -> None:
+        self._annotation = annotation
 
+    def __call__(self, plain: Any) -> Any:
+        """Return what pydantic makes of a plain value.
 
-@functools.lru_cache(maxsize=1024)
-def _adapter(annotation: Any) -> Any:
-    return sys.modules["pydantic"].TypeAdapter(annotation)
+        Raises:
+            MisfitError: It does not fit.
+        """
+        try:
+            return self._adapter.validate_json(json.dumps(plain))
+        except Exception as error:  # a validator of the program's own may raise anything
+            raise _misfit(error) from error
+
+    @functools.cached_property
+    def _adapter(self) -> Any:
+        # Made late: models may be complete only once all of their module is there.
+        return sys.modules["pydantic"].TypeAdapter(self._annotation)
 
 
 def _misfit(error: Exception) -> MisfitError:

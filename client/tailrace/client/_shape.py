@@ -49,7 +49,7 @@ def as_it_is(value: Any) -> Any:
 
 def _reader(annotation: Any) -> Reader:
     if _pydantic.claims(annotation):
-        return functools.partial(_pydantic.read, annotation)
+        return _pydantic.PydanticReader(annotation)
     origin = get_origin(annotation)
     if origin is not None:
         return _reader_of_form(annotation, origin, get_args(annotation))
@@ -64,7 +64,7 @@ def _reader(annotation: Any) -> Reader:
 
 @functools.lru_cache(maxsize=4096)
 def _reader_of_plain_class(class_: type) -> Reader:
-    return _reader(class_) if _pydantic.claims(class_) else _reader_of_class(class_, class_, ())
+    return _pydantic.PydanticReader(class_) if _pydantic.claims(class_) else _reader_of_class(class_, class_, ())
 
 
 def _reader_of_form(annotation: Any, origin: Any, arguments: tuple[Any, ...]) -> Reader:

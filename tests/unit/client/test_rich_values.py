@@ -14,6 +14,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typing_extensions import TypeAliasType
 
 from tailrace.client import PayloadError
 from tailrace.client._payload import decode_value, encode_value
@@ -297,6 +298,31 @@ class Positive:
 def test_what_a_class_refuses_itself_is_told() -> None:
     with pytest.raises(PayloadError, match=r"^result\[0\] is no Positive: ValueError: not positive$"):
         read(Positive, {"number": 0})
+
+
+@dataclass
+class Half:
+    set_at_once: int
+    set_later: int = field(init=False)
+
+
+def test_a_field_that_has_no_value_yet_is_left_out() -> None:
+    assert on_the_wire(Half(1)) == {"set_at_once": 1}
+
+
+def test_an_alias_is_what_it_stands_for() -> None:
+    day = TypeAliasType("day", date)  # what `type day = date` makes in Python 3.12
+
+    assert read(dict[str, day], {"a": "2026-01-01"}) == {"a": date(2026, 1, 1)}
+
+
+def test_the_order_of_a_union_decides_in_each_of_them() -> None:
+    first, second = (
+        read(list[datetime | str], ["2026-01-01T00:00:00"]),
+        read(list[str | datetime], ["2026-01-01T00:00:00"]),
+    )
+
+    assert (first, second) == ([datetime(2026, 1, 1)], ["2026-01-01T00:00:00"])  # noqa: DTZ001
 
 
 def test_names_that_only_type_checkers_know_are_not_looked_for() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import gzip
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -278,4 +278,8 @@ def test_the_type_of_a_coroutines_result_is_what_awaiting_it_gives() -> None:
     async def fetch() -> Order:
         return Order(1, [])
 
+    def fetch_later() -> Awaitable[Order]:
+        return fetch()
+
     assert Task(fetch).result_type is Order
+    assert Task(fetch_later, executor="asyncio").result_type is Order
