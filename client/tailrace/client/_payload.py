@@ -115,6 +115,8 @@ def decode_value(payload: Payload, *, codecs: Codecs = PLAIN, returns: Any = Any
         return _shape.reader(returns)(value)
     except MisfitError as misfit:
         raise PayloadError(misfit.text("result"), path=misfit.path("result")) from misfit
+    except RecursionError as error:
+        raise PayloadError("result is nested too deep", path="result") from error
 
 
 def decode_details(payload: Payload, *, codecs: Codecs = PLAIN) -> Any:

@@ -325,6 +325,18 @@ def test_the_order_of_a_union_decides_in_each_of_them() -> None:
     assert (first, second) == ([datetime(2026, 1, 1)], ["2026-01-01T00:00:00"])  # noqa: DTZ001
 
 
+@dataclass
+class Node:
+    inner: "Node | None" = None
+
+
+def test_what_other_programs_nest_without_end_is_refused() -> None:
+    data = b'{"inner":' * 900 + b"null" + b"}" * 900
+
+    with pytest.raises(PayloadError, match="nested too deep"):
+        decode_value(Payload(content_type="application/json", data=data), returns=Node)
+
+
 def test_names_that_only_type_checkers_know_are_not_looked_for() -> None:
     @dataclass
     class Late:

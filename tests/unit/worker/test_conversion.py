@@ -105,6 +105,22 @@ def test_arguments_that_do_not_fit_fail_for_good_before_any_of_the_tasks_code_ru
     assert calls == []
 
 
+@dataclass
+class Node:
+    inner: "Node | None" = None
+
+
+def test_arguments_that_are_nested_without_end_do_not_fit() -> None:
+    def walk(node: Node) -> None:
+        pass
+
+    data = b'{"args":[' + b'{"inner":' * 900 + b"null" + b"}" * 900 + b"]}"
+    failure = run(walk, with_input(task_pb2.Payload(content_type="application/json", data=data))).failure
+
+    assert (failure.type, failure.non_retryable) == ("TypeError", True)
+    assert failure.message == "add cannot be called: node is nested too deep"
+
+
 def test_a_parameter_whose_default_is_none_takes_null() -> None:
     def greet(name: str = None) -> None:  # type: ignore[assignment]  # noqa: RUF013
         pass

@@ -75,6 +75,8 @@ class CallShape:
                 bound.arguments[name] = self._readers[name](value)
             except MisfitError as misfit:
                 raise TypeError(misfit.text(name)) from misfit
+            except RecursionError as error:
+                raise TypeError(f"{name} is nested too deep") from error
         return bound.args, bound.kwargs
 
     def _reader_of(self, parameter: inspect.Parameter) -> Reader:
