@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import grpc
 import pytest
@@ -100,7 +101,7 @@ def test_task_given_back_by_a_stopping_worker_goes_on_at_another(client: Client,
     said = threading.Event()
 
     @first.task(name="move", queue="moved")
-    async def move() -> None:
+    async def move() -> Any:
         for row in range(5):
             current_task().progress(row, checkpoint=row)
         said.set()

@@ -56,8 +56,8 @@ class Client:
             ValueError: The call_timeout is not positive, nothing is known of the content_type or its library is
                 missing, or a codec's name is malformed.
         """
-        self._calls = SyncCalls(resolve_settings(address, call_timeout))
         self._conversion = Conversion.of(codecs, content_type)
+        self._calls = SyncCalls(resolve_settings(address, call_timeout))
         self._submitter = Submitter(self._calls, self._conversion, SubmitOptions())
 
     def __enter__(self) -> Self:
