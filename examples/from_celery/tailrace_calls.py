@@ -136,7 +136,7 @@ def to_another_queue() -> Seen:
 
 
 def sent_twice_with_one_id(order: str) -> Seen:
-    numbers = []
+    numbers: list[object] = []
     for _ in range(2):
         options = client.options(task_id=f"receipt-{order}", headers={"visitor": "ada"})
         result = options.submit(tasks.receipt, order)
