@@ -47,7 +47,7 @@ class Conversion:
 
     def returning(self, type_: Any) -> Self:
         """Return the same for a result of another type."""
-        return replace(self, returns=type_)
+        return self if type_ is self.returns else replace(self, returns=type_)
 
     def write_arguments(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], *, asked: str | None, declared: str | None
