@@ -60,6 +60,7 @@ class Client(Protocol):
     @property
     def database(self) -> int:
         """Which of its databases is used."""
+        ...
 
     async def call(self, *command: Argument) -> Any:
         """Run one command, where the key is that it names.
