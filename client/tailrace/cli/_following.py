@@ -9,7 +9,7 @@ from tailrace.cli._address import settings_for
 from tailrace.cli._options import show_warnings
 from tailrace.client import AsyncResult
 from tailrace.client._completion import Completion
-from tailrace.client._remote_errors import RemoteErrors
+from tailrace.client._conversion import Conversion
 from tailrace.client._sync_calls import SyncCalls
 from tailrace.client._waiting import Advanced
 
@@ -20,8 +20,8 @@ class Following:
     def __init__(self, address: str | None, task_ids: Sequence[str]) -> None:
         show_warnings()
         self._calls = SyncCalls(settings_for(address))
-        errors = RemoteErrors()
-        self._results = [AsyncResult(task_id, self._calls, errors) for task_id in task_ids]
+        conversion = Conversion()
+        self._results = [AsyncResult(task_id, self._calls, conversion) for task_id in task_ids]
 
     def __enter__(self) -> Self:
         return self

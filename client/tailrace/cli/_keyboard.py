@@ -5,14 +5,12 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from types import FrameType
 
-try:
+if sys.platform != "win32":  # where the other commands work
     import termios
     import tty
-except ModuleNotFoundError:  # Windows, where the other commands work
-    pass
 
 HAS_TERMINALS = "termios" in sys.modules
 """Whether this system has terminals of the kind that is needed here."""
@@ -36,7 +34,7 @@ class Keyboard:
         os.close(self._wake_writer)
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
+    def reading(self) -> Generator[None, None, None]:
         """Have keys at once and unseen until the block ends. In the main thread only.
 
         Meanwhile SIGTERM and SIGHUP raise SystemExit, so that all is put back in order; Ctrl-Z comes as a key.
@@ -74,7 +72,7 @@ class Keyboard:
 
 
 @contextlib.contextmanager
-def _unbuffered_keys() -> Iterator[int | None]:
+def _unbuffered_keys() -> Generator[int | None, None, None]:
     """Lend the terminal's descriptor; None where there is none to type on."""
     if not sys.stdin.isatty():
         yield None

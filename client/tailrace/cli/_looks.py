@@ -15,9 +15,11 @@ class Source(Protocol):
 
     def list_queues(self) -> Iterator[Queue]:
         """Yield every queue, by name."""
+        ...
 
     def list_workers(self) -> Iterator[Worker]:
         """Yield every connected worker, by worker_id."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +32,7 @@ class Look:
     """When it told of the queues, as ``time.monotonic()`` has it."""
     moment: datetime
     """The same by this machine's clock, in UTC."""
-    net_per_s: dict[str, float | None] = field(default_factory=dict)
+    net_per_s: dict[str, float | None] = field(default_factory=dict[str, float | None])
     """By how many tasks a second each queue became fuller since the look before, those that a worker has included:
     tasks that came less tasks that ended. None where there was no look before."""
     since_s: float | None = None

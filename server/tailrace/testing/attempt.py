@@ -3,7 +3,7 @@
 import asyncio
 import copy
 import inspect
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from contextvars import Context
 from dataclasses import dataclass
@@ -11,7 +11,8 @@ from datetime import timedelta
 from typing import Any
 
 from tailrace.client import Progress, TaskRevokedError
-from tailrace.client._payload import decode_value, encode_arguments
+from tailrace.client._codec import PLAIN
+from tailrace.client._conversion import Conversion
 from tailrace.client._remote_errors import RemoteErrors
 from tailrace.testing.context import TaskContext, context_or_new
 from tailrace.v1 import worker_service_pb2 as wire
@@ -107,8 +108,12 @@ class _Run:
         self._said_before = len(self._context.progress)
         self._raised: BaseException | None = None
         assignment = self._context.assignment_of(task.task_type, task.default_queue)
-        assignment.spec.input.CopyFrom(encode_arguments(args, kwargs))
+        self._conversion = Conversion().returning(task.result_type)
+        payload = self._conversion.write_arguments(args, kwargs, asked=None, declared=task.content_type)
+        assignment.spec.input.CopyFrom(payload)
         watched = copy.copy(task)
+        watched.call_shape = task.call_shape  # of the function as written
+        watched.codecs = PLAIN  # nothing leaves this process
         watched.function = self._watch(task.function)
         self.execution = Execution(
             LeaseKey(assignment.lease.task_id, b"inline"), assignment, watched, _nobody, self._context.hear
@@ -122,7 +127,7 @@ class _Run:
         failure = result.failure
         failed = result.HasField("failure")
         return Attempt(
-            value=decode_value(result.success) if result.HasField("success") else None,
+            value=self._conversion.read_result(result.success) if result.HasField("success") else None,
             error=self._error(result),
             may_retry=failed and not failure.non_retryable,
             retry_delay=failure.next_retry_delay.ToTimedelta() if failure.HasField("next_retry_delay") else None,
@@ -152,7 +157,7 @@ class _Run:
             return await awaitable
 
     @contextmanager
-    def _keeping(self) -> Iterator[None]:
+    def _keeping(self) -> Generator[None, None, None]:
         try:
             yield
         except BaseException as error:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
@@ -78,7 +78,7 @@ def task_context(
     labels: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
     execution_timeout: timedelta | None = None,
-) -> Iterator[TaskContext]:
+) -> Generator[TaskContext, None, None]:
     """Let ``current_task()`` work inside the block, in this thread or asyncio task and what they start.
 
     Tasks called directly, and ``run_attempt``, find there what is said here. Nothing is sent anywhere.

@@ -70,7 +70,7 @@ async def greet(name: str) -> str:
 
 def test_an_attempt_returns_what_the_task_does_as_a_client_gets_it() -> None:
     assert run_attempt(add, 1, y=2).get() == 3
-    assert run_attempt(pair).value == [1, 2]
+    assert run_attempt(pair).value == (1, 2)
 
 
 def test_an_argument_that_cannot_be_carried_is_found() -> None:
