@@ -39,7 +39,12 @@ class Progress:
 
     @classmethod
     def from_wire(cls, wire: task_pb2.Progress, codecs: Codecs = PLAIN) -> Self:
-        """Read the contract's message."""
+        """Read the contract's message.
+
+        Args:
+            wire: The message.
+            codecs: What its details may have been encoded with.
+        """
         return cls(
             current=wire.current,
             total=wire.total or None,
