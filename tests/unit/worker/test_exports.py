@@ -7,11 +7,13 @@ from tailrace import client
 def test_public_names_are_these() -> None:
     assert tailrace.worker.__all__ == [
         "CurrentTask",
+        "ProcessStartError",
         "Progress",
         "RetryLater",
         "RetryPolicy",
         "Task",
         "TaskIdFilter",
+        "TaskInterrupt",
         "Worker",
         "current_task",
         "log_task_ids",

@@ -4,18 +4,19 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from typing import Generic, Literal, ParamSpec, TypeVar
+from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
 from tailrace.client import RetryPolicy
 from tailrace.worker._curable import Curable, ErrorTypes
+from tailrace.worker._place import Place
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 
-ExecutorName = Literal["asyncio", "thread"]
+ExecutorName = Literal["asyncio", "thread", "process"]
 
 _TASK_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
-_EXECUTORS = ("asyncio", "thread")
+_EXECUTORS = ("asyncio", "thread", "process")
 
 
 class Task(Generic[P, R_co]):
@@ -32,7 +33,7 @@ class Task(Generic[P, R_co]):
     curable: Curable
     """Which of its exceptions are worth another attempt."""
     executor: ExecutorName
-    """Where it runs: on the worker's event loop, or in a thread."""
+    """Where it runs: on the worker's event loop, in a thread, or in a child process."""
     signature: inspect.Signature | None
     """What arguments are checked against before the function is called; None where Python cannot tell it."""
 
@@ -59,6 +60,18 @@ class Task(Generic[P, R_co]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function, here and now."""
         return self.function(*args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to a child process as the place of the function, which is imported there."""
+        options = {
+            "task_type": self.task_type,
+            "default_queue": self.default_queue,
+            "retry": self.retry,
+            "retry_on": self.curable.retry_on,
+            "dont_retry_on": self.curable.dont_retry_on,
+            "executor": self.executor,
+        }
+        return _found_again, (Place.of(self), options)
 
     def __repr__(self) -> str:
         return f"<Task {self.task_type!r}>"
@@ -93,6 +106,11 @@ class TaskRegistry:
         return self._tasks.get(task_type)
 
 
+def _found_again(place: Place, options: dict[str, Any]) -> Task[..., object]:
+    found = place.find()
+    return Task(found.function if isinstance(found, Task) else found, **options)
+
+
 def _valid_type(function: Callable[..., object], task_type: str | None) -> str:
     if not callable(function):
         raise TypeError(f"a task is made from a function, not from {function!r}")
@@ -111,8 +129,10 @@ def _valid_executor(function: Callable[..., object], executor: ExecutorName | No
         return "asyncio" if is_coroutine else "thread"
     if executor not in _EXECUTORS:
         raise ValueError(f"executor is one of {', '.join(_EXECUTORS)}, not {executor!r}")
-    if is_coroutine and executor == "thread":
+    if is_coroutine and executor != "asyncio":
         raise ValueError("a coroutine function runs on the asyncio executor; leave executor= out")
+    if executor == "process":
+        Place.of(function)
     return executor
 
 
