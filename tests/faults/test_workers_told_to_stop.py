@@ -9,10 +9,11 @@ from typing import TypeAlias
 
 import pytest
 
-from tailrace.client import AsyncResult, Client
+from tailrace.client import AsyncResult, Client, TaskState
 from tests.faults.processes import Processes, ServerProcess
 from tests.integration.executor_scene import EXECUTORS, Scene, await_end_of, children_of
 from tests.integration.executor_tasks import PATIENCE_S
+from tests.wait import eventually
 
 GRACE_S = 20.0
 SHORT_GRACE_S = 0.5
@@ -134,8 +135,8 @@ def test_second_signal_stops_at_once_children_included(start_scenes: Start) -> N
 def test_children_do_not_outlive_a_worker_that_is_killed_whatever_they_do(start_scenes: Start) -> None:
     scene = start_scenes(GRACE_S)[2]
     children = children_of(scene.worker.pid)
-    scene.submit("hold_the_interpreter", PATIENCE_S)
-    scene.worker.wait_for_line("child_began", count=2)
+    holding = scene.submit("hold_the_interpreter", PATIENCE_S)
+    eventually(lambda: holding.state is TaskState.STARTED, "the task has begun")
 
     scene.worker.kill()
 
