@@ -244,6 +244,16 @@ def test_hurry_waits_for_no_child_that_does_nothing() -> None:
     desk.executor.close()
 
 
+def test_executor_that_was_never_started_can_be_closed() -> None:
+    desk = Desk()
+
+    desk.executor.hurry()
+    desk.executor.close()
+
+    with pytest.raises(RuntimeError, match="closed"):
+        desk.submit(functions.pid)
+
+
 def test_worker_whose_children_cannot_start_ends_its_run() -> None:
     worker = Worker(processes=1, address="127.0.0.1:1")
     worker.on_process_start(functions.fail_to_start)

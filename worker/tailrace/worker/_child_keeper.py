@@ -84,8 +84,9 @@ class ChildKeeper:
             child.kill()
 
     def join(self, timeout_s: float) -> None:
-        """Wait for the end, which comes once the pool is closed."""
-        self._thread.join(timeout_s)
+        """Wait for the end, which comes once the pool is closed; before start(): no effect."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
 
     def _run(self) -> None:
         failures = 0
