@@ -190,6 +190,9 @@ class Worker:
         declared. A worker whose first children cannot start, as one raises, ends its run with ProcessStartError; later
         ones are started again and again, at growing distances.
 
+        Returns:
+            The function as it was: ``@worker.on_process_start``.
+
         Raises:
             TypeError: It is not a plain function.
             ValueError: It is not at the top level of a module, where child processes find it.
@@ -202,6 +205,9 @@ class Worker:
 
         Several are called last declared first, and have 10 seconds. They are not called in a child that dies or is
         killed. One that raises is logged.
+
+        Returns:
+            The function as it was: ``@worker.on_process_stop``.
 
         Raises:
             TypeError: It is not a plain function.
