@@ -3,7 +3,6 @@
 import contextlib
 import inspect
 import queue
-import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
@@ -15,14 +14,12 @@ from tailrace.worker._hooks import Hook
 from tailrace.worker._place import Place
 from tailrace.worker._runtime import Runtime
 from tailrace.worker._settings import WorkerSettings, resolve_settings
+from tailrace.worker._signals import next_of, signals_to
 from tailrace.worker._task import ExecutorName, Task, TaskRegistry
 
 P = ParamSpec("P")
 R = TypeVar("R")
 HookT = TypeVar("HookT", bound=Hook)
-
-_LONGEST_DEAFNESS_S = 0.5
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Worker:
@@ -265,12 +262,12 @@ class Worker:
             max_tasks_per_child=max_tasks_per_child,
             grace_period=grace_period,
         )
-        with _signals_to(happenings.put) as restore_signals:
+        with signals_to(happenings.put) as restore_signals:
             runtime = self._launch(settings, lambda: happenings.put(None))
-            first = _next(happenings)
+            first = next_of(happenings)
             if first is not None:
                 runtime.stop()
-                second = _next(happenings)
+                second = next_of(happenings)
                 if second is not None:
                     restore_signals()
                     runtime.hurry()
@@ -343,19 +340,6 @@ class Worker:
             return self._runtime
 
 
-def _next(happenings: "queue.SimpleQueue[int | None]") -> int | None:
-    """Wait for a signal, or for None: the end.
-
-    Python runs a signal's handler only between two of its own steps. One that comes after the last step before the wait
-    does not end it; so no wait is long.
-    """
-    while True:
-        try:
-            return happenings.get(timeout=_LONGEST_DEAFNESS_S)
-        except queue.Empty:
-            continue
-
-
 class _AlreadyRunningError(RuntimeError):
     pass
 
@@ -385,21 +369,3 @@ def _begin(runtime: Runtime) -> None:
     if runtime.start_error:
         runtime.join()
         raise runtime.start_error
-
-
-@contextlib.contextmanager
-def _signals_to(tell: Callable[[int], None]) -> Iterator[Callable[[], None]]:
-    """Have signals told instead of obeyed, where this is the main thread. Yields what restores them early."""
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: None
-        return
-    previous = {number: signal.signal(number, lambda number, _: tell(number)) for number in _SIGNALS}
-
-    def restore() -> None:
-        for number, handler in previous.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-    try:
-        yield restore
-    finally:
-        restore()
