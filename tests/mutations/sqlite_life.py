@@ -9,8 +9,8 @@ LIFE = (
         (LEASE, "record.place is Place.LEASE and ", ""),
         (
             TASK,
-            "now_ms + delay_ms if delayed else None,\n        lease_token=None,",
-            "now_ms + delay_ms if delayed else None,",
+            "now_ms + delay_ms if delayed else record.due_ms,\n        lease_token=None,",
+            "now_ms + delay_ms if delayed else record.due_ms,",
         ),
         (TASK, "due_ms=None,\n        lease_token=None,", "due_ms=None,"),
     ),
