@@ -17,6 +17,7 @@ NOT_IN_PLAIN_INSTALL = (
     "grpc_health",
     "grpc_reflection",
     "grpc_status",
+    "prometheus_client",
     "redis",
     "rich",
     "structlog",

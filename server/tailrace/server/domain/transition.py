@@ -74,22 +74,17 @@ def failure_kind_of(failure: bytes | None) -> int:
 def task_type_of(naming: bytes) -> str:
     """Read the task_type off the first NAMING_BYTES of a serialized request; empty where they name none."""
     try:
-        at = _after_length(naming, _SPEC, 0)
-        begin = _after_length(naming, _TASK_TYPE, at)
-    except (IndexError, ValueError):
+        at = 2
+        while naming[at - 1] & _MORE:
+            at += 1
+        if naming[0] != _SPEC or naming[at] != _TASK_TYPE:
+            return ""
+        length, begin = naming[at + 1], at + 2
+        if length & _MORE:
+            length, begin = length & ~_MORE | naming[at + 2] << 7, at + 3
+    except IndexError:
         return ""
-    length = naming[at + 1] if begin == at + 2 else (naming[at + 1] & ~_MORE) | naming[at + 2] << 7
     return naming[begin : begin + length].decode("ascii", errors="replace")
-
-
-def _after_length(naming: bytes, tag: int, at: int) -> int:
-    """Pass over a tag and the length that follows it."""
-    if naming[at] != tag:
-        raise ValueError
-    at += 1
-    while naming[at] & _MORE:
-        at += 1
-    return at + 1
 
 
 def _has_begun(before: TaskRecord, after: TaskRecord) -> bool:

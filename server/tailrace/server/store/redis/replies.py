@@ -114,7 +114,7 @@ def parse_leased(request: LeaseRequest, reply: Any) -> Reply[Leased]:
             changes.append(_started(delivery, revision=revision[0]))
     leased = Leased(deliveries=tuple(deliveries), is_drained=is_drained == 1, is_blocked=is_blocked == 1)
     transitions = transitions_in("lease_tasks", began, ended)
-    transitions.delivered = {queue.decode(): number for queue, number in _pairs(delivered)}
+    transitions.delivered = dict(zip(map(bytes.decode, delivered[::2]), delivered[1::2], strict=True))
     return Reply(leased, changes, transitions)
 
 
@@ -168,31 +168,15 @@ def parse_tick(operation: str, reply: Any) -> Reply[Tick]:
     return Reply(Tick(count=count, next_due_ms=next_due_ms), changes, transitions_in(operation, began, ended))
 
 
-def transitions_in(operation: str, began: Sequence[bytes], ended: Sequence[bytes]) -> Transitions:
+def transitions_in(operation: str, began: Sequence[Any], ended: Sequence[Any]) -> Transitions:
     """Parse what ``lua/_counting.lua`` tells."""
+    # Every task comes through here twice: maps cost half of what a loop does.
+    states = map(_STATES.__getitem__, ended[2::5])
     return Transitions(
         operation=operation,
-        began=[_began(*line.split(b" ")) for line in began],
-        ended=[_ended_in(naming, *line.split(b" ")) for line, naming in _pairs(ended)],
+        began=list(map(Began, map(bytes.decode, began[::2]), began[1::2])),
+        ended=list(map(Ended, map(bytes.decode, ended[::5]), ended[1::5], states, ended[3::5], ended[4::5])),
     )
-
-
-def _began(wait_ms: bytes, queue: bytes) -> Began:
-    return Began(queue.decode(), int(wait_ms))
-
-
-def _ended_in(naming: bytes, state: bytes, run_ms: bytes, failure_kind: bytes, queue: bytes) -> Ended:
-    return Ended(
-        queue.decode(),
-        naming,
-        _STATES[state],
-        None if run_ms == _NONE else int(run_ms),
-        None if failure_kind == _NONE else int(failure_kind),
-    )
-
-
-def _pairs(items: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
-    return zip(items[::2], items[1::2], strict=True)
 
 
 def queues_ready(queues: Iterable[bytes]) -> list[Change]:

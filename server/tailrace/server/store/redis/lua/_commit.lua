@@ -38,7 +38,7 @@ local function has_nothing_to_write()
   return number == 0
 end
 
--- Returns the queues that got tasks which may be delivered, and gathers the lines of _counting.lua to be returned.
+-- Returns the queues that got tasks which may be delivered, and gathers what _counting.lua tells to be returned.
 local function commit()
   if has_nothing_to_write() then return {} end
   gather_transitions()

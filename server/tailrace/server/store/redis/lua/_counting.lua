@@ -17,16 +17,19 @@ local function has_ended(task)
   return IS_DONE[task.state] and not IS_DONE[task.old_state] or task.old_place == 'lease' and task.place ~= 'lease'
 end
 
--- Gather this before anything is written. Two lists: for each attempt that began "wait_ms queue"; for each lease or task
--- that ended "state run_ms failure_kind queue" ("-" where there is none) and what names its task_type.
-local began_lines, ended_lines = {}, {}
+-- Gather this before anything is written. For each attempt that began two values, its queue and wait_ms; for each lease
+-- or task that ended five: queue, what names its task_type, state, run_ms or nil, failure_kind or nil.
+local began_parts, ended_parts = {}, {}
 local function gather_transitions()
   for _, task in ipairs(touched) do
-    if task.wait_ms then began_lines[#began_lines + 1] = task.wait_ms .. ' ' .. task.queue end
+    if task.wait_ms then
+      local at = #began_parts
+      began_parts[at + 1], began_parts[at + 2] = task.queue, task.wait_ms
+    end
     if task.place ~= 'gone' and has_ended(task) then
-      ended_lines[#ended_lines + 1] = task.state .. ' ' .. (task.run_ms or '-') .. ' ' .. (task.failure_kind or '-')
-        .. ' ' .. task.queue
-      ended_lines[#ended_lines + 1] = naming_of(task)
+      local at = #ended_parts
+      ended_parts[at + 1], ended_parts[at + 2], ended_parts[at + 3] = task.queue, naming_of(task), task.state
+      ended_parts[at + 4], ended_parts[at + 5] = task.run_ms, task.failure_kind
     end
   end
 end

@@ -27,4 +27,4 @@ for i = 4, #ARGV, 4 do
   leases[#leases + 1] = is_held and revocation_of(task) or false
 end
 commit()
-return {leases, change_lines(), began_lines, ended_lines}
+return {leases, change_lines(), began_parts, ended_parts}

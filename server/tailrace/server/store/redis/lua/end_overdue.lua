@@ -29,4 +29,4 @@ for _, task in ipairs(touched) do -- what is tried again may have another deadli
   if deadline_ms then earliest = math.min(earliest or deadline_ms, deadline_ms) end
 end
 local ready = commit()
-return {ended, earliest and math.max(0, earliest - NOW) or false, ready, change_lines(), began_lines, ended_lines}
+return {ended, earliest and math.max(0, earliest - NOW) or false, ready, change_lines(), began_parts, ended_parts}

@@ -92,4 +92,4 @@ for queue, by_place in pairs(counts) do
     delivered[#delivered + 1] = by_place.lease
   end
 end
-return {deliveries, is_drained, is_blocked and 1 or 0, changes, delivered, began_lines, ended_lines}
+return {deliveries, is_drained, is_blocked and 1 or 0, changes, delivered, began_parts, ended_parts}

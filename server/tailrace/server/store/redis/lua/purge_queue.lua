@@ -57,4 +57,4 @@ if cursor == 'ready' then
 end
 if not is_enough() then cursor = purge_schedule(string.match(cursor, '^schedule (%d+) (.+)$')) end
 commit()
-return {purged, depth_of(queue), cursor, change_lines(), began_lines, ended_lines}
+return {purged, depth_of(queue), cursor, change_lines(), began_parts, ended_parts}

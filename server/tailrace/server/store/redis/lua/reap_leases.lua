@@ -31,4 +31,4 @@ local ready = commit()
 if #ids == 0 then call('ZREM', KEYS[1], '') end -- as in commit: what only stores may be refused
 call('HSET', KEYS[4], 'last_reap', NOW, 'grace_until', grace_until)
 local next_due_ms = earliest and math.max(0, is_grace and grace_until - NOW or earliest - NOW) or false
-return {reaped, next_due_ms, ready, change_lines(), began_lines, ended_lines}
+return {reaped, next_due_ms, ready, change_lines(), began_parts, ended_parts}

@@ -25,4 +25,4 @@ for i = 5, #ARGV, 3 do
   releases[#releases + 1] = is_held
 end
 local ready = commit()
-return {releases, ready, change_lines(), began_lines, ended_lines}
+return {releases, ready, change_lines(), began_parts, ended_parts}

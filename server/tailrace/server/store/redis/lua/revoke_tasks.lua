@@ -20,4 +20,4 @@ for i = 4, #ARGV, 3 do
   outcomes[#outcomes + 1] = task and outcome_line(task) or false
 end
 commit()
-return {outcomes, change_lines(), began_lines, ended_lines}
+return {outcomes, change_lines(), began_parts, ended_parts}

@@ -45,4 +45,4 @@ for i = 4, #ARGV, 5 do
   outcomes[#outcomes + 1] = store(find(ARGV[i]), ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
 end
 local ready = commit()
-return {outcomes, ready, began_lines, ended_lines}
+return {outcomes, ready, began_parts, ended_parts}
