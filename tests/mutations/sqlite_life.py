@@ -144,4 +144,20 @@ LIFE = (
         "records go early",
         (f"{SQLITE}/statements.py", "place = 'done' AND expire_ms <= ?", "place = 'done' AND expire_ms <= ? + 9999999"),
     ),
+    sqlite(
+        "transition: a delay counts as waiting",
+        ("domain/transition.py", "before.update_ms if before.due_ms is None else before.due_ms", "before.update_ms"),
+    ),
+    sqlite(
+        "transition: a release counts as a failure",
+        (
+            "domain/transition.py",
+            "after.failed_attempts > before.failed_attempts or after.lost_leases > before.lost_leases",
+            "after.state is TaskState.RETRY",
+        ),
+    ),
+    sqlite(
+        "transition: what is released is told without its type",
+        (f"{SQLITE}/operations.py", "for release in releases), with_heads=True)", "for release in releases))"),
+    ),
 )

@@ -15,6 +15,7 @@ from tailrace.client._retry import Tries
 from tailrace.client._settings import ClientSettings
 from tailrace.client._status import CallStatus, status_of
 from tailrace.client._stream_channels import StreamChannels
+from tailrace.client._tracing import call_metadata
 from tailrace.client._waiting import SILENCE_LIMIT_S, News, Wait, split_targets
 from tailrace.v1.task_service_pb2 import SubmitRequest, WaitForRequest, WaitForResponse
 from tailrace.v1.task_service_pb2_grpc import TaskServiceStub
@@ -152,7 +153,9 @@ class AsyncCalls:
     ) -> ResponseT | CallStatus:
         self._refuse_if_closed()
         cancels = _cancel_requests()
-        call = method(request, timeout=tries.timeout_s(), wait_for_ready=tries.waits_for_ready)
+        call = method(
+            request, timeout=tries.timeout_s(), wait_for_ready=tries.waits_for_ready, metadata=call_metadata()
+        )
         try:
             return await call
         except grpc.aio.AioRpcError as error:
@@ -167,7 +170,12 @@ class AsyncCalls:
             plan = wait.next_stream()
             self._refuse_if_closed()
             with self._streams.lend() as stub:
-                call = stub.WaitFor(plan.request, timeout=plan.timeout_s, wait_for_ready=plan.waits_for_ready)
+                call = stub.WaitFor(
+                    plan.request,
+                    timeout=plan.timeout_s,
+                    wait_for_ready=plan.waits_for_ready,
+                    metadata=call_metadata(),
+                )
                 try:
                     while isinstance(answer := await self._read(call), WaitForResponse):
                         for news in wait.take(answer):

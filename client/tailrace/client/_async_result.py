@@ -14,6 +14,7 @@ from tailrace.client._progress import Progress
 from tailrace.client._remote_errors import RemoteErrors
 from tailrace.client._resubmission import RESUBMIT_REPEAT_FOR_S, forget_request, resubmit_request
 from tailrace.client._revocation import outcome_in, revoke_request, status_in
+from tailrace.client._tracing import calling
 from tailrace.client._waiting import Advanced, Finished
 from tailrace.v1.task_service_pb2 import GetResultRequest
 
@@ -182,9 +183,10 @@ class AsyncioResult:
         """
         request = resubmit_request(self._id, new_task_id)
         try:
-            response = await self._calls.call(
-                self._calls.stub.ResubmitTask, request, repeat_for_s=RESUBMIT_REPEAT_FOR_S, task_id=self._id
-            )
+            with calling("resubmit", self._id):
+                response = await self._calls.call(
+                    self._calls.stub.ResubmitTask, request, repeat_for_s=RESUBMIT_REPEAT_FOR_S, task_id=self._id
+                )
         except ServerUnavailableError as error:
             error.task_id = request.new_task_id
             raise
@@ -199,11 +201,12 @@ class AsyncioResult:
         outcome = self._final
         if outcome is None:
             follow = self._calls.follow([self._id], timeout_s, with_progress=on_progress is not None)
-            async with aclosing(follow) as stream:
-                async for news in stream:
-                    outcome = self._remember(news.known() if isinstance(news, Finished) else news.outcome)
-                    if isinstance(news, Advanced) and on_progress is not None:
-                        await _tell(on_progress, news.progress)
+            with calling("wait", self._id):
+                async with aclosing(follow) as stream:
+                    async for news in stream:
+                        outcome = self._remember(news.known() if isinstance(news, Finished) else news.outcome)
+                        if isinstance(news, Advanced) and on_progress is not None:
+                            await _tell(on_progress, news.progress)
         assert outcome is not None
         return outcome
 

@@ -11,6 +11,7 @@ from tailrace.client._options import SubmitOptions
 from tailrace.client._outcome import Outcome
 from tailrace.client._remote_errors import RemoteErrors
 from tailrace.client._submission import TaskFunction, submit_request
+from tailrace.client._tracing import sending
 
 
 class AsyncSubmitter:
@@ -24,9 +25,10 @@ class AsyncSubmitter:
     async def submit(self, task: str | TaskFunction, /, *args: Any, **kwargs: Any) -> AsyncioResult:
         """Submit a task; see ``AsyncClient.submit``."""
         request = submit_request(task, args, kwargs, self._options)
-        response = await self._calls.call(
-            self._calls.stub.Submit, request, repeat_for_s=self._options.repeat_for_s, task_id=request.task_id
-        )
+        with sending([request]):
+            response = await self._calls.call(
+                self._calls.stub.Submit, request, repeat_for_s=self._options.repeat_for_s, task_id=request.task_id
+            )
         result = self._result(request.task_id)
         result._note_submitted(Outcome(response.task))  # noqa: SLF001
         return result
@@ -34,7 +36,8 @@ class AsyncSubmitter:
     async def map(self, task: str | TaskFunction, argument_tuples: Iterable[Sequence[Any]], /) -> list[AsyncioResult]:
         """Submit a task for each tuple of arguments; see ``AsyncClient.map``."""
         requests = _batches.submit_requests(task, argument_tuples, self._options)
-        errors = await self._calls.submit_batch(requests, self._options.repeat_for_s)
+        with sending(requests):
+            errors = await self._calls.submit_batch(requests, self._options.repeat_for_s)
         accepted = [self._result(request.task_id) for request in requests if request.task_id not in errors]
         if errors:
             raise batch_error(accepted, _batches.by_index(requests, errors))

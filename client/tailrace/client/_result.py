@@ -13,6 +13,7 @@ from tailrace.client._remote_errors import RemoteErrors
 from tailrace.client._resubmission import RESUBMIT_REPEAT_FOR_S, forget_request, resubmit_request
 from tailrace.client._revocation import outcome_in, revoke_request, status_in
 from tailrace.client._sync_calls import SyncCalls
+from tailrace.client._tracing import calling
 from tailrace.client._waiting import Finished
 from tailrace.v1.task_service_pb2 import GetResultRequest
 
@@ -164,9 +165,10 @@ class AsyncResult:
         """
         request = resubmit_request(self._id, new_task_id)
         try:
-            self._calls.call(
-                self._calls.stub.ResubmitTask, request, repeat_for_s=RESUBMIT_REPEAT_FOR_S, task_id=self._id
-            )
+            with calling("resubmit", self._id):
+                self._calls.call(
+                    self._calls.stub.ResubmitTask, request, repeat_for_s=RESUBMIT_REPEAT_FOR_S, task_id=self._id
+                )
         except ServerUnavailableError as error:
             error.task_id = request.new_task_id
             raise
@@ -177,7 +179,8 @@ class AsyncResult:
         # Not read twice: another thread may forget the task.
         outcome = self._final
         if outcome is None:
-            with closing(self._calls.follow([self._id], timeout_s, with_progress=on_progress is not None)) as stream:
+            follow = self._calls.follow([self._id], timeout_s, with_progress=on_progress is not None)
+            with calling("wait", self._id), closing(follow) as stream:
                 for news in stream:
                     if isinstance(news, Finished):
                         outcome = news.known()

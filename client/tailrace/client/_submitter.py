@@ -10,6 +10,7 @@ from tailrace.client._remote_errors import RemoteErrors
 from tailrace.client._result import AsyncResult
 from tailrace.client._submission import TaskFunction, submit_request
 from tailrace.client._sync_calls import SyncCalls
+from tailrace.client._tracing import sending
 
 
 class Submitter:
@@ -23,15 +24,17 @@ class Submitter:
     def submit(self, task: str | TaskFunction, /, *args: Any, **kwargs: Any) -> AsyncResult:
         """Submit a task; see ``Client.submit``."""
         request = submit_request(task, args, kwargs, self._options)
-        self._calls.call(
-            self._calls.stub.Submit, request, repeat_for_s=self._options.repeat_for_s, task_id=request.task_id
-        )
+        with sending([request]):
+            self._calls.call(
+                self._calls.stub.Submit, request, repeat_for_s=self._options.repeat_for_s, task_id=request.task_id
+            )
         return self._result(request.task_id)
 
     def map(self, task: str | TaskFunction, argument_tuples: Iterable[Sequence[Any]], /) -> list[AsyncResult]:
         """Submit a task for each tuple of arguments; see ``Client.map``."""
         requests = _batches.submit_requests(task, argument_tuples, self._options)
-        errors = self._calls.submit_batch(requests, self._options.repeat_for_s)
+        with sending(requests):
+            errors = self._calls.submit_batch(requests, self._options.repeat_for_s)
         accepted = [self._result(request.task_id) for request in requests if request.task_id not in errors]
         if errors:
             raise batch_error(accepted, _batches.by_index(requests, errors))

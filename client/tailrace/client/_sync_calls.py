@@ -15,6 +15,7 @@ from tailrace.client._settings import ClientSettings
 from tailrace.client._silence_watch import SilenceWatch
 from tailrace.client._status import CallStatus, status_of
 from tailrace.client._stream_channels import StreamChannels
+from tailrace.client._tracing import call_metadata
 from tailrace.client._waiting import News, Wait, split_targets
 from tailrace.v1.task_service_pb2 import SubmitRequest, WaitForResponse
 from tailrace.v1.task_service_pb2_grpc import TaskServiceStub
@@ -161,7 +162,8 @@ class SyncCalls:
     def _open(self, method: Method[ResultT], request: Any, timeout_s: float, *, waits_for_ready: bool) -> ResultT:
         self._refuse_if_closed()
         try:
-            return method(request, timeout=timeout_s, wait_for_ready=waits_for_ready)
+            metadata = call_metadata()
+            return method(request, timeout=timeout_s, wait_for_ready=waits_for_ready, metadata=metadata)
         except ValueError:
             # What grpc says of a channel that another thread has just closed.
             self._refuse_if_closed()

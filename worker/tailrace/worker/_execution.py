@@ -19,6 +19,7 @@ from tailrace.worker._progress import OnProgress, ProgressReporter
 from tailrace.worker._retry_later import RetryLater
 from tailrace.worker._task import Task
 from tailrace.worker._task_interrupt import TaskInterrupt
+from tailrace.worker._tracing import attempting
 
 OnDone = Callable[["Execution", wire.AttemptResult | None], None]
 """Called once when an execution has ended; None: it was interrupted, or never began."""
@@ -77,6 +78,10 @@ class Execution:
 
     def run(self) -> wire.AttemptResult:
         """Run a plain function. Never raises: whatever the function raises is the outcome."""
+        with attempting(self.assignment) as ended:
+            return ended(self._run())
+
+    def _run(self) -> wire.AttemptResult:
         try:
             args, kwargs = self._enter()
         except (PayloadError, TypeError) as error:
@@ -90,6 +95,10 @@ class Execution:
 
     async def run_async(self) -> wire.AttemptResult:
         """Run a coroutine function, or a function that returns something to await. Never raises."""
+        with attempting(self.assignment) as ended:
+            return ended(await self._run_async())
+
+    async def _run_async(self) -> wire.AttemptResult:
         try:
             args, kwargs = self._enter()
         except (PayloadError, TypeError) as error:

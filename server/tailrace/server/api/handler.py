@@ -17,6 +17,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from tailrace.server.api import tracing
 from tailrace.server.api.status import Trailers, code_and_reason, internal_trailers, message_of, trailers_of
 from tailrace.server.api.violations import invalid
 from tailrace.server.domain.errors import ServerDrainingError, StoreUnavailableError, TailraceError
@@ -37,6 +38,8 @@ class _Refusal:
     code: grpc.StatusCode
     message: str
     trailers: Trailers
+    crash: Exception | None = None
+    """What nobody had thought of."""
 
 
 class CallObserver(Protocol):
@@ -205,8 +208,15 @@ Answer = TypeVar("Answer")
 
 async def _guard(method: _Method, context: Context, answer: Callable[[], Awaitable[Answer]]) -> Answer | None:
     """Run a call to its end: an answer, or a status that names the reason."""
+    with tracing.serving(method.name, context.invocation_metadata) as note_end:
+        return await _run_to_end(method, context, answer, note_end)
+
+
+async def _run_to_end(
+    method: _Method, context: Context, answer: Callable[[], Awaitable[Answer]], note_end: tracing.Ended
+) -> Answer | None:
     began_at = time.perf_counter()
-    code = "CANCELLED"
+    code, crash = "CANCELLED", None
     if (observer := method.calls.observer) is not None:
         observer.begin(method.name)
     try:
@@ -224,13 +234,14 @@ async def _guard(method: _Method, context: Context, answer: Callable[[], Awaitab
             refusal = _refusal_of(StoreUnavailableError("the call was interrupted; whether it took effect is unknown"))
         except Exception as error:  # noqa: BLE001 - logged in full; nothing of it may reach the caller
             refusal = _unexpected(method.name, error)
-        code = refusal.code.name
+        code, crash = refusal.code.name, refusal.crash
         await context.abort(refusal.code, refusal.message, refusal.trailers)
     finally:
         duration_s = time.perf_counter() - began_at
         logger.info("call_finished", method=method.name, code=code, duration_ms=round(duration_s * 1e3, 2))
         if observer is not None:
             observer.end(method.name, code, duration_s, is_stream=method.is_stream)
+        note_end(code, crash)
     return None
 
 
@@ -250,4 +261,5 @@ def _unexpected(name: str, error: Exception) -> _Refusal:
         code=grpc.StatusCode.INTERNAL,
         message=f"internal error, incident {incident_id}",
         trailers=internal_trailers(incident_id),
+        crash=error,
     )
