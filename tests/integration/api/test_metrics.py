@@ -2,9 +2,11 @@
 
 import asyncio
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 
 import grpc
 import pytest
@@ -225,6 +227,20 @@ async def test_an_address_in_use_is_refused_and_nothing_is_left_open(sqlite: Har
         with pytest.raises(OSError, match=f"cannot serve metrics on {address} .*--metrics HOST:PORT"):
             await server.start()
         await server.stop(timedelta(0))
+
+
+async def test_a_command_whose_metrics_cannot_be_served_ends_and_says_what_to_do(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        command = ["--listen", "127.0.0.1:0", "--store", f"sqlite:///{tmp_path}/one.db", "--metrics", address]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tailrace.server", *command, stderr=asyncio.subprocess.PIPE
+        )
+        async with asyncio.timeout(30):
+            _, complaint = await process.communicate()
+
+    assert process.returncode == 1
+    assert f"cannot serve metrics on {address}" in complaint.decode().splitlines()[-1]
 
 
 async def test_two_servers_in_one_process_count_for_themselves(sqlite: Harness, away: AwayStore) -> None:

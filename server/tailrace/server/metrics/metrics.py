@@ -8,7 +8,7 @@ from tailrace.server.dispatch.presence import Presence
 from tailrace.server.metrics.calls import Calls, StoreCalls, measured
 from tailrace.server.metrics.catalogue import Sources
 from tailrace.server.metrics.endpoint import Endpoint, Response
-from tailrace.server.metrics.exposition import render
+from tailrace.server.metrics.exposition import collect, render
 from tailrace.server.metrics.loop_lag import LoopLag
 from tailrace.server.metrics.names import Names
 from tailrace.server.metrics.queue_depths import QueueDepths
@@ -90,7 +90,8 @@ class Metrics:
             queues=queues,
             version=self._version,
         )
-        return render(sources, accept)
+        # The loop has better things to do than to write thousands of lines.
+        return await asyncio.to_thread(render, collect(sources), accept)
 
     async def _page(self, accept: str) -> Response:
         return Response(*await self.scrape(accept))
