@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from opentelemetry import baggage, context, trace
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
@@ -316,6 +316,26 @@ def test_headers_without_room_for_a_trace_are_sent_without_it(
         assert client.options(headers=headers).submit("see").get(timeout=10)[1] == headers
 
     assert parent_of(spans.one("process default")) is None
+
+
+def test_a_tracer_that_breaks_breaks_nothing_else(
+    client: Client, address: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(SpanProcessor):
+        def on_start(self, span: Span, parent_context: context.Context | None = None) -> None:
+            raise ZeroDivisionError("at the start")
+
+    provider = TracerProvider()
+    provider.add_span_processor(Broken())
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    with working(address, add, fail_once, retry=AT_ONCE):
+        results = client.map("add", [(1, 2), (3, 4)])
+        assert client.gather([*results, client.submit("fail_once")], timeout=10) == [3, 7, "at last"]
+    with pytest.raises(InvalidRequestError):
+        client.submit("no such name")
+    provider.shutdown()
+
+    assert {record.message.partition(":")[0] for record in caplog.records if record.exc_info} == {"span_not_made"}
 
 
 def test_without_a_provider_there_is_no_trace(client: Client, address: str) -> None:

@@ -4,17 +4,18 @@ A program that sets a tracer provider has imported ``opentelemetry.trace``: one 
 all others, whether the package is installed or not.
 """
 
+import logging
 import sys
-from collections.abc import Iterator, MutableMapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tailrace.v1.task_service_pb2 import SubmitRequest
 
 if TYPE_CHECKING:
-    from opentelemetry.trace import Tracer
+    from opentelemetry.trace import Span, Tracer
 
 SYSTEM = "tailrace"
 """``messaging.system``, and the name of the instrumentation."""
@@ -24,6 +25,11 @@ RESUBMITTED_TRACEPARENT = "tailrace-resubmitted-traceparent"
 MAX_HEADERS = 32
 MAX_HEADERS_BYTES = 8 << 10
 """What the server takes. A task whose own headers leave no room goes without its trace, rather than not at all."""
+
+
+Entered = TypeVar("Entered")
+
+logger = logging.getLogger("tailrace.client")
 
 
 def active_tracer() -> "Tracer | None":
@@ -40,6 +46,34 @@ def active_tracer() -> "Tracer | None":
 
 
 @contextmanager
+def spanning(enter: Callable[[ExitStack], Entered], otherwise: Entered) -> Iterator[Entered]:
+    """Be in the span that ``enter`` puts on the stack. A tracer that breaks is logged, and breaks nothing else.
+
+    Where it breaks at once, what is entered is ``otherwise``.
+    """
+    stack, entered = ExitStack(), otherwise
+    try:
+        entered = enter(stack)
+    except Exception:
+        logger.exception("span_not_made: the tracer is broken")
+    try:
+        yield entered
+    except BaseException as error:
+        _leave(stack, error)
+        raise
+    _leave(stack, None)
+
+
+def _leave(stack: ExitStack, error: BaseException | None) -> None:
+    try:
+        stack.__exit__(None if error is None else type(error), error, None if error is None else error.__traceback__)
+    except BaseException as another:
+        # A span lets the error pass that it was left by.
+        if another is not error:
+            logger.exception("span_not_ended: the tracer is broken")
+
+
+@contextmanager
 def sending(requests: Sequence[SubmitRequest]) -> Iterator[None]:
     """Be in the span of a submit, and have its tasks carry it on in their headers.
 
@@ -49,24 +83,29 @@ def sending(requests: Sequence[SubmitRequest]) -> Iterator[None]:
     if tracer is None or not requests:
         yield
         return
+    with spanning(lambda stack: _send(tracer, requests, stack), None):
+        yield
+
+
+def _send(tracer: "Tracer", requests: Sequence[SubmitRequest], stack: ExitStack) -> None:
     from opentelemetry.trace import SpanKind  # noqa: PLC0415
 
     queue = requests[0].spec.queue or DEFAULT_QUEUE
-    attributes = _operation("send", queue)
+    attributes: dict[str, str | int] = {
+        "messaging.system": SYSTEM,
+        "messaging.operation.name": "send",
+        "messaging.operation.type": "send",
+        "messaging.destination.name": queue,
+    }
     if len(requests) == 1:
         attributes["messaging.message.id"] = requests[0].task_id
         attributes["tailrace.task_type"] = requests[0].spec.task_type
     else:
         attributes["messaging.batch.message_count"] = len(requests)
-    with tracer.start_as_current_span(f"send {queue}", kind=SpanKind.PRODUCER, attributes=attributes) as span:
-        carrier = current_headers()
-        for request in requests:
-            add_headers(request.spec.headers, carrier)
-        try:
-            yield
-        except Exception as error:
-            span.set_attribute("error.type", type(error).__qualname__)
-            raise
+    _enter(stack, tracer.start_as_current_span(f"send {queue}", kind=SpanKind.PRODUCER, attributes=attributes))
+    carrier = current_headers()
+    for request in requests:
+        add_headers(request.spec.headers, carrier)
 
 
 @contextmanager
@@ -76,22 +115,38 @@ def calling(name: str, task_id: str) -> Iterator[None]:
     if tracer is None:
         yield
         return
+    with spanning(lambda stack: _call(tracer, name, task_id, stack), None):
+        yield
+
+
+def _call(tracer: "Tracer", name: str, task_id: str, stack: ExitStack) -> None:
     from opentelemetry.trace import SpanKind  # noqa: PLC0415
 
     attributes = {"messaging.system": SYSTEM, "messaging.operation.name": name, "messaging.message.id": task_id}
-    with tracer.start_as_current_span(name, kind=SpanKind.CLIENT, attributes=attributes) as span:
-        try:
-            yield
-        except Exception as error:
-            span.set_attribute("error.type", type(error).__qualname__)
-            raise
+    _enter(stack, tracer.start_as_current_span(name, kind=SpanKind.CLIENT, attributes=attributes))
+
+
+def _enter(stack: ExitStack, entering: "AbstractContextManager[Span]") -> None:
+    """Enter a span that tells the type of the error that it is left by."""
+    span = stack.enter_context(entering)
+
+    def tell(error_type: type[BaseException] | None, *_: object) -> None:
+        if error_type is not None and issubclass(error_type, Exception):
+            span.set_attribute("error.type", error_type.__qualname__)
+
+    stack.push(tell)
 
 
 def call_metadata() -> tuple[tuple[str, str], ...] | None:
     """Return what goes along with a call, so that the server's part belongs to the same trace; None: nothing."""
     if active_tracer() is None:
         return None
-    return tuple((name.lower(), value) for name, value in current_headers().items() if value.isascii()) or None
+    try:
+        headers = current_headers()
+    except Exception:
+        logger.exception("trace_not_sent: the propagator is broken")
+        return None
+    return tuple((name.lower(), value) for name, value in headers.items() if value.isascii()) or None
 
 
 def current_headers() -> dict[str, str]:
@@ -109,15 +164,6 @@ def add_headers(headers: MutableMapping[str, str], carrier: dict[str, str]) -> N
     size_bytes = sum(len(name.encode()) + len(value.encode()) for name, value in [*headers.items(), *added.items()])
     if len(headers) + len(added) <= MAX_HEADERS and size_bytes <= MAX_HEADERS_BYTES:
         headers.update(added)
-
-
-def _operation(name: str, queue: str) -> dict[str, str | int]:
-    return {
-        "messaging.system": SYSTEM,
-        "messaging.operation.name": name,
-        "messaging.operation.type": name,
-        "messaging.destination.name": queue,
-    }
 
 
 @cache

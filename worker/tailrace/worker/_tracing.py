@@ -1,10 +1,12 @@
 """The span of an attempt: around the task's own code, on the thread or loop, or in the process, where that runs."""
 
+import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
-from tailrace.client._tracing import DEFAULT_QUEUE, RESUBMITTED_TRACEPARENT, SYSTEM, active_tracer
+from tailrace.client._tracing import DEFAULT_QUEUE, RESUBMITTED_TRACEPARENT, SYSTEM, active_tracer, spanning
 from tailrace.v1 import worker_service_pb2 as wire
 
 if TYPE_CHECKING:
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 
 Ended = Callable[[wire.AttemptResult], wire.AttemptResult]
 """Takes note of how an attempt ended, and gives it back."""
+
+logger = logging.getLogger("tailrace.worker")
 
 
 @contextmanager
@@ -22,22 +26,19 @@ def attempting(assignment: wire.Assignment) -> Iterator[Ended]:
     """
     tracer = active_tracer()
     if tracer is None:
-        yield lambda result: result
+        yield _unnoted
         return
+    otherwise: Ended = _unnoted
+    with spanning(lambda stack: _begin(tracer, assignment, stack), otherwise) as ended:
+        yield ended
+
+
+def _begin(tracer: "Tracer", assignment: wire.Assignment, stack: ExitStack) -> Ended:
     from opentelemetry import context, propagate  # noqa: PLC0415
-
-    token = context.attach(propagate.extract(dict(assignment.spec.headers)))
-    try:
-        with _span(tracer, assignment) as span:
-            yield lambda result: _note(span, result)
-    finally:
-        context.detach(token)
-
-
-@contextmanager
-def _span(tracer: "Tracer", assignment: wire.Assignment) -> "Iterator[Span]":
     from opentelemetry.trace import SpanKind  # noqa: PLC0415
 
+    # Baggage is for the task's code too, so it is not only the parent of the span that is taken over.
+    stack.callback(context.detach, context.attach(propagate.extract(dict(assignment.spec.headers))))
     queue = assignment.spec.queue or DEFAULT_QUEUE
     attributes: dict[str, str | int] = {
         "messaging.system": SYSTEM,
@@ -48,15 +49,17 @@ def _span(tracer: "Tracer", assignment: wire.Assignment) -> "Iterator[Span]":
         "tailrace.task_type": assignment.spec.task_type,
         "tailrace.attempt": assignment.attempt,
     }
-    with tracer.start_as_current_span(
-        f"process {queue}",
-        kind=SpanKind.CONSUMER,
-        attributes=attributes,
-        links=_links(assignment),
-        record_exception=False,
-        set_status_on_exception=False,
-    ) as span:
-        yield span
+    span = stack.enter_context(
+        tracer.start_as_current_span(
+            f"process {queue}",
+            kind=SpanKind.CONSUMER,
+            attributes=attributes,
+            links=_links(assignment),
+            record_exception=False,
+            set_status_on_exception=False,
+        )
+    )
+    return partial(_note, span)
 
 
 def _links(assignment: wire.Assignment) -> "list[Link]":
@@ -71,8 +74,20 @@ def _links(assignment: wire.Assignment) -> "list[Link]":
     return [trace.Link(context) for context in contexts if context.is_valid]
 
 
+def _unnoted(result: wire.AttemptResult) -> wire.AttemptResult:
+    return result
+
+
 def _note(span: "Span", result: wire.AttemptResult) -> wire.AttemptResult:
     """Say of a span what the server is told of the attempt."""
+    try:
+        _describe(span, result)
+    except Exception:
+        logger.exception("span_not_described: the tracer is broken")
+    return result
+
+
+def _describe(span: "Span", result: wire.AttemptResult) -> None:
     from opentelemetry.trace import Status, StatusCode  # noqa: PLC0415
 
     span.set_attribute("tailrace.outcome", result.WhichOneof("outcome") or "")
@@ -88,4 +103,3 @@ def _note(span: "Span", result: wire.AttemptResult) -> wire.AttemptResult:
             },
         )
         span.set_status(Status(StatusCode.ERROR, f"{failure.type}: {failure.message}"))
-    return result

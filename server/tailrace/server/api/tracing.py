@@ -1,13 +1,18 @@
 """The span of a call; and the trace of a task: carried along unread, and parted where the task is run again."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
-from typing import Final
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import grpc
+import structlog
 
-from tailrace.client._tracing import RESUBMITTED_TRACEPARENT, active_tracer
+from tailrace.client._tracing import RESUBMITTED_TRACEPARENT, active_tracer, spanning
 from tailrace.server.domain.limits import MAX_HEADERS, MAX_HEADERS_BYTES
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span, Tracer
 
 Metadata = Iterable[tuple[str, str | bytes]]
 Ended = Callable[[str, Exception | None], None]
@@ -28,36 +33,53 @@ _SERVERS_FAULT: Final = frozenset(
 )
 """All others are the caller's, and no error of the server's span."""
 
+logger = structlog.get_logger(__name__)
+
 
 @contextmanager
 def serving(method: str, metadata: Callable[[], Metadata | None]) -> Iterator[Ended]:
     """Be in the span of a call, which belongs to the caller's trace if he sent one along."""
     tracer = active_tracer()
     if tracer is None:
-        yield lambda _code, _error: None
+        yield _unnoted
         return
+    otherwise: Ended = _unnoted
+    with spanning(lambda stack: _begin(tracer, method, texts_of(metadata()), stack), otherwise) as ended:
+        yield ended
+
+
+def _begin(tracer: "Tracer", method: str, caller: dict[str, str], stack: ExitStack) -> Ended:
     from opentelemetry import propagate, trace  # noqa: PLC0415
 
-    caller = propagate.extract(texts_of(metadata()))
-    attributes = {"rpc.system.name": "grpc", "rpc.method": method}
-    with tracer.start_as_current_span(
-        method,
-        context=caller,
-        kind=trace.SpanKind.SERVER,
-        attributes=attributes,
-        record_exception=False,
-        set_status_on_exception=False,
-    ) as span:
+    span = stack.enter_context(
+        tracer.start_as_current_span(
+            method,
+            context=propagate.extract(caller),
+            kind=trace.SpanKind.SERVER,
+            attributes={"rpc.system.name": "grpc", "rpc.method": method},
+            record_exception=False,
+            set_status_on_exception=False,
+        )
+    )
+    return partial(_note, span)
 
-        def ended(code: str, error: Exception | None) -> None:
-            span.set_attribute("rpc.response.status_code", code)
-            if code in _SERVERS_FAULT:
-                span.set_attribute("error.type", code)
-                span.set_status(trace.StatusCode.ERROR)
-            if error is not None:
-                span.record_exception(error)
 
-        yield ended
+def _unnoted(_code: str, _crash: Exception | None) -> None:
+    """Take note of nothing."""
+
+
+def _note(span: "Span", code: str, crash: Exception | None) -> None:
+    from opentelemetry.trace import StatusCode  # noqa: PLC0415
+
+    try:
+        span.set_attribute("rpc.response.status_code", code)
+        if code in _SERVERS_FAULT:
+            span.set_attribute("error.type", code)
+            span.set_status(StatusCode.ERROR)
+        if crash is not None:
+            span.record_exception(crash)
+    except Exception:
+        logger.exception("span_not_described", code=code)
 
 
 def texts_of(metadata: Metadata | None) -> dict[str, str]:
