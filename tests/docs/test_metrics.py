@@ -4,7 +4,7 @@ import re
 
 from tailrace.server.metrics.catalogue import FAMILIES, Kind
 from tailrace.server.metrics.names import MAX_NAMES, MAX_PAIRS, OTHER
-from tailrace.server.metrics.queue_depths import READ_EVERY_S
+from tailrace.server.metrics.queue_depths import MAX_PAGES, PAGE, READ_EVERY_S
 from tests.docs.snippets import ROOT
 
 TEXT = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
@@ -38,3 +38,4 @@ def test_the_bounds_of_series_are_told() -> None:
     assert f"first {MAX_PAIRS} pairs" in TEXT
     assert f"under `{OTHER}`" in TEXT
     assert f"at most every {READ_EVERY_S:g} seconds" in TEXT
+    assert f"more than {MAX_PAGES * PAGE} queues" in TEXT
