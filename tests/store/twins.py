@@ -60,14 +60,15 @@ class Twin:
                 heard.append(await anext(self._changes))
         return heard
 
-    def observed(self) -> list[Any]:
-        """Take the transitions told since the last time, those of one call in no order that would matter."""
-        observed, self._observed[:] = list(self._observed), []
-        return [
-            (each.operation, sorted(each.accepted), each.delivered, sorted(each.began), sorted(each.ended, key=str))
-            for each in observed
-            if each.accepted or each.delivered or each.began or each.ended
-        ]
+    def observed(self) -> Mapping[str, Counter[Any]]:
+        """Take the transitions told since the last time, however many calls of an operation they were spread over."""
+        observed: dict[str, Counter[Any]] = {}
+        for each in self._observed:
+            told = [*each.accepted, *each.began, *each.ended]
+            observed.setdefault(each.operation, Counter()).update(told)
+            observed[each.operation].update(each.delivered)
+        self._observed.clear()
+        return {operation: counts for operation, counts in observed.items() if counts}
 
     async def look(self, partition: int, task_ids: Sequence[str]) -> tuple[Details, Sequence[QueueStats]]:
         """Read all that there is to see."""
