@@ -4,7 +4,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, Literal, ParamSpec, TypeVar
+from typing import Any, Generic, Literal, ParamSpec, Self, TypeVar
 
 from tailrace.client import RetryPolicy
 from tailrace.worker._curable import Curable, ErrorTypes
@@ -60,6 +60,12 @@ class Task(Generic[P, R_co]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function, here and now."""
         return self.function(*args, **kwargs)
+
+    def __copy__(self) -> Self:
+        """Copy in this process, where a function need not be found by its place."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        return twin
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to a child process as the place of the function, which is imported there."""
