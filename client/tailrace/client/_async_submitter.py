@@ -24,9 +24,7 @@ class AsyncSubmitter:
     async def submit(self, task: str | TaskFunction, /, *args: Any, **kwargs: Any) -> AsyncioResult:
         """Submit a task; see ``AsyncClient.submit``."""
         request = submit_request(task, args, kwargs, self._options)
-        response = await self._calls.call(
-            self._calls.stub.Submit, request, repeat_for_s=self._options.repeat_for_s, task_id=request.task_id
-        )
+        response = await self._calls.submit(request, self._options.repeat_for_s)
         result = self._result(request.task_id)
         result._note_submitted(Outcome(response.task))  # noqa: SLF001
         return result
@@ -34,11 +32,12 @@ class AsyncSubmitter:
     async def map(self, task: str | TaskFunction, argument_tuples: Iterable[Sequence[Any]], /) -> list[AsyncioResult]:
         """Submit a task for each tuple of arguments; see ``AsyncClient.map``."""
         requests = _batches.submit_requests(task, argument_tuples, self._options)
-        errors = await self._calls.submit_batch(requests, self._options.repeat_for_s)
+        errors = await self._calls.submit_many(requests, self._options.repeat_for_s)
         accepted = [self._result(request.task_id) for request in requests if request.task_id not in errors]
         if errors:
             raise batch_error(accepted, _batches.by_index(requests, errors))
         return accepted
 
     def _result(self, task_id: str) -> AsyncioResult:
-        return AsyncioResult(task_id, self._calls, self._remote_errors)
+        interest = self._calls.interest_in(task_id)
+        return AsyncioResult(task_id, self._calls, self._remote_errors, interest)

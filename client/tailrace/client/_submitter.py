@@ -23,19 +23,18 @@ class Submitter:
     def submit(self, task: str | TaskFunction, /, *args: Any, **kwargs: Any) -> AsyncResult:
         """Submit a task; see ``Client.submit``."""
         request = submit_request(task, args, kwargs, self._options)
-        self._calls.call(
-            self._calls.stub.Submit, request, repeat_for_s=self._options.repeat_for_s, task_id=request.task_id
-        )
+        self._calls.submit(request, self._options.repeat_for_s)
         return self._result(request.task_id)
 
     def map(self, task: str | TaskFunction, argument_tuples: Iterable[Sequence[Any]], /) -> list[AsyncResult]:
         """Submit a task for each tuple of arguments; see ``Client.map``."""
         requests = _batches.submit_requests(task, argument_tuples, self._options)
-        errors = self._calls.submit_batch(requests, self._options.repeat_for_s)
+        errors = self._calls.submit_many(requests, self._options.repeat_for_s)
         accepted = [self._result(request.task_id) for request in requests if request.task_id not in errors]
         if errors:
             raise batch_error(accepted, _batches.by_index(requests, errors))
         return accepted
 
     def _result(self, task_id: str) -> AsyncResult:
-        return AsyncResult(task_id, self._calls, self._remote_errors)
+        interest = self._calls.interest_in(task_id)
+        return AsyncResult(task_id, self._calls, self._remote_errors, interest)

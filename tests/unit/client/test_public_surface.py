@@ -14,6 +14,7 @@ PUBLIC_NAMES = [
     "CallRefusedError",
     "Client",
     "ClientClosedError",
+    "ForkedProcessError",
     "InternalServerError",
     "InvalidRequestError",
     "LeaseLostError",
@@ -43,6 +44,7 @@ PUBLIC_NAMES = [
     "TaskState",
     "WaitTimeoutError",
     "WorkerNotFoundError",
+    "WrongLoopError",
 ]
 
 
