@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import grpc
 import grpc.aio
 
+from tailrace.client._errors import TailraceError, WaitTimeoutError
 from tailrace.client._outgoing import Answer, Submit, unreached
 from tailrace.client._status import CallStatus, status_of
 from tailrace.client._targets import Interest, Listener, Notice
@@ -112,7 +113,7 @@ class AsyncWatch:
         self._watch.targets.leave(listener)
         self._has_work.set()
 
-    def timeout_error(self, listener: Listener, timeout_s: float) -> Exception:
+    def timeout_error(self, listener: Listener, timeout_s: float) -> WaitTimeoutError:
         """Return the exception for a listener whose time is up."""
         return timeout_error(list(listener.open), timeout_s, self._watch.trouble)
 
@@ -264,6 +265,10 @@ class AsyncInbox:
         """Follow more tasks; False where there are too many for one stream."""
         return self._watch.follow(task_ids, self.listener)
 
+    def _time_is_up(self) -> TailraceError:
+        assert self._timeout_s is not None
+        return self._watch.timeout_error(self.listener, self._timeout_s)
+
     async def take(self) -> list[Finished] | None:
         """Return tasks that are done or unknown; None when the others have to be waited for by calls of their own.
 
@@ -276,8 +281,7 @@ class AsyncInbox:
             async with asyncio.timeout(None if left_s is None else max(0.0, left_s)):
                 notice = await self._notices.get()
         except TimeoutError:
-            assert self._timeout_s is not None
-            raise self._watch.timeout_error(self.listener, self._timeout_s) from None
+            notice = self._time_is_up
         if callable(notice):
             raise notice()
         self._taken += len(notice or ())

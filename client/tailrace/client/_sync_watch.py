@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import grpc
 
-from tailrace.client._errors import ClientClosedError
+from tailrace.client._errors import ClientClosedError, TailraceError, WaitTimeoutError
 from tailrace.client._outgoing import Answer, Submit, unreached
 from tailrace.client._silence_watch import SilenceWatch
 from tailrace.client._status import CallStatus, status_of
@@ -143,7 +143,7 @@ class SyncWatch:
             self._watch.targets.leave(listener)
             self._wake()
 
-    def timeout_error(self, listener: Listener, timeout_s: float) -> Exception:
+    def timeout_error(self, listener: Listener, timeout_s: float) -> WaitTimeoutError:
         """Return the exception for a listener whose time is up."""
         return timeout_error(list(listener.open), timeout_s, self._watch.trouble)
 
@@ -304,6 +304,10 @@ class Inbox:
         """Follow more tasks; False where there are too many for one stream."""
         return self._watch.follow(task_ids, self.listener)
 
+    def _time_is_up(self) -> TailraceError:
+        assert self._timeout_s is not None
+        return self._watch.timeout_error(self.listener, self._timeout_s)
+
     def take(self, *, waits: bool = True) -> list[Finished] | None:
         """Return tasks that are done or unknown; None when the others have to be waited for by calls of their own.
 
@@ -320,8 +324,7 @@ class Inbox:
         except Empty:
             if not waits:
                 return []
-            assert self._timeout_s is not None
-            raise self._watch.timeout_error(self.listener, self._timeout_s) from None
+            notice = self._time_is_up
         if callable(notice):
             raise notice()
         self._taken += len(notice or ())
