@@ -95,7 +95,8 @@ class AsyncCalls:
         before = self._connections
         if before is not None and self._closer is not None:
             self._closer.detach()
-            process.leave_alone(before)
+            if before.generation != process.generation:
+                process.leave_alone(before)
         self._connections = AsyncConnections(self._settings, self._silence_limit_s)
         self._closer = weakref.finalize(self, self._connections.let_go)
         return self._connections

@@ -12,6 +12,7 @@ import grpc
 import grpc.aio
 
 from tailrace.client._errors import TailraceError, WaitTimeoutError
+from tailrace.client._fork import process
 from tailrace.client._outgoing import Answer, Submit, unreached
 from tailrace.client._status import CallStatus, status_of
 from tailrace.client._targets import Interest, Listener, Notice
@@ -91,7 +92,7 @@ class AsyncWatch:
                     await room
             except TimeoutError:
                 return False
-        self._refuse_if_closed()
+        self._refuse_if_unusable()
         self._watch.submit(submit)
         self._wake()
         return True
@@ -103,7 +104,7 @@ class AsyncWatch:
 
     def follow(self, task_ids: Sequence[str], listener: Listener) -> bool:
         """Have a listener told of tasks; False where there are too many for one stream."""
-        self._refuse_if_closed()
+        self._refuse_if_unusable()
         is_followed = self._watch.follow(task_ids, listener)
         self._wake()
         return is_followed
@@ -135,9 +136,10 @@ class AsyncWatch:
         """Say why a submit has no answer after all its time."""
         return unreached(self._watch.last_status)
 
-    def _refuse_if_closed(self) -> None:
+    def _refuse_if_unusable(self) -> None:
         if self._is_closed:
             raise closed()
+        process.refuse_if_unusable()
 
     def _wake(self) -> None:
         if self._runner is None or self._runner.done():

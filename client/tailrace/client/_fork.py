@@ -36,10 +36,14 @@ class Process:
         Raises:
             ForkedProcessError: It would hang.
         """
-        if self._inherited is not None:
-            raise ForkedProcessError(self._inherited)
+        self.refuse_if_unusable()
         self._has_connected = True
         self._has_connected_asyncio = self._has_connected_asyncio or is_asyncio
+
+    def refuse_if_unusable(self) -> None:
+        """Raise ForkedProcessError if calls in this process might never return."""
+        if self._inherited is not None:
+            raise ForkedProcessError(self._inherited)
 
     def leave_alone(self, inherited: Any) -> None:
         """Keep what the parent opened from being collected, which gRPC may block on."""
@@ -51,8 +55,8 @@ class Process:
         self.lock = threading.Lock()
         if self._has_connected_asyncio:
             self._inherited = (
-                "this process was forked from one in which an AsyncClient was in use, and grpc.aio does not work in "
-                "it: make clients, or use them first, after the fork"
+                "this process was forked from one in which an AsyncClient was in use, and gRPC does not work in "
+                "it: use clients first after the fork"
             )
         elif self._has_connected and not _IS_PREPARED:
             self._inherited = (

@@ -3,6 +3,7 @@
 import threading
 import weakref
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import grpc
@@ -34,8 +35,7 @@ class SyncCalls:
     def __init__(self, settings: ClientSettings, *, silence_watch: SilenceWatch | None = None) -> None:
         self._settings = settings
         self._connections = SyncConnections(settings, silence_watch or SilenceWatch())
-        # A client that is collected, or left open until the interpreter exits, is closed all the same.
-        self._closer = weakref.finalize(self, self._connections.close)
+        self._closer = _close_with(self, self._connections)
 
     @property
     def stub(self) -> TaskServiceStub:
@@ -67,7 +67,7 @@ class SyncCalls:
                 self._closer.detach()
                 process.leave_alone(self._connections)
                 self._connections = SyncConnections(self._settings, SilenceWatch())
-                self._closer = weakref.finalize(self, self._connections.close)
+                self._closer = _close_with(self, self._connections)
             return self._connections
 
     def call(
@@ -274,3 +274,16 @@ class SyncCalls:
 
     def _refuse_if_closed(self) -> None:
         self._mine.refuse_if_closed()
+
+
+def _close_with(calls: SyncCalls, connections: SyncConnections) -> "weakref.finalize[[SyncConnections], SyncCalls]":
+    """Have the connections closed when the client is collected; at the end of the program they see to it themselves."""
+    closer = weakref.finalize(calls, _close_soon, connections)
+    closer.atexit = False
+    return closer
+
+
+def _close_soon(connections: SyncConnections) -> None:
+    # Whoever collects a client may be anybody, in the middle of anything, with any lock.
+    with suppress(RuntimeError):  # no threads are begun any more when the interpreter exits
+        threading.Thread(target=connections.close, name="tailrace-close", daemon=True).start()

@@ -1,6 +1,8 @@
 """The connections of one synchronous client in one process. Nothing is opened before it is used."""
 
+import atexit
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +18,14 @@ from tailrace.client._sync_watch import SyncWatch
 from tailrace.client._watch import closed
 from tailrace.v1.task_service_pb2 import WatchRequest
 from tailrace.v1.task_service_pb2_grpc import TaskServiceStub
+
+_all: "weakref.WeakSet[SyncConnections]" = weakref.WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    for connections in list(_all):
+        connections.end()
 
 
 class SyncConnections:
@@ -34,6 +44,7 @@ class SyncConnections:
         self._lock = threading.Lock()
         self._channel: grpc.Channel | None = None
         self._stub: TaskServiceStub | None = None
+        _all.add(self)
 
     @property
     def stub(self) -> TaskServiceStub:
@@ -59,6 +70,12 @@ class SyncConnections:
         for each in [channel, *self.streams.remove_all()]:
             if each is not None:
                 each.close()
+
+    def end(self) -> None:
+        """Leave gRPC in good order at the end of the program; whoever still waits ends with it, and is told nothing."""
+        if self.generation == process.generation:
+            self.watch.end()
+            self.silence_watch.close()
 
     def refuse_if_closed(self) -> None:
         """Raise ClientClosedError if the client is closed."""

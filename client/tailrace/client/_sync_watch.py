@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import grpc
 
 from tailrace.client._errors import ClientClosedError, TailraceError, WaitTimeoutError
+from tailrace.client._fork import process
 from tailrace.client._outgoing import Answer, Submit, unreached
 from tailrace.client._silence_watch import SilenceWatch
 from tailrace.client._status import CallStatus, status_of
@@ -70,6 +71,9 @@ class SyncWatch:
         self._thread: threading.Thread | None = None
         self._stream: _Stream | None = None
         self._is_closed = False
+        """Callers are refused."""
+        self._is_ending = False
+        """The threads are to end."""
 
     @property
     def is_off(self) -> bool:
@@ -114,7 +118,7 @@ class SyncWatch:
             while self._watch.outgoing.is_full and not self._is_closed:
                 if not self._room.wait(max(0.0, end_s - time.monotonic())):
                     return False
-            self._refuse_if_closed()
+            self._refuse_if_unusable()
             self._watch.submit(submit)
             self._wake()
         return True
@@ -132,7 +136,7 @@ class SyncWatch:
     def follow(self, task_ids: Sequence[str], listener: Listener) -> bool:
         """Have a listener told of tasks; False where there are too many for one stream."""
         with self._lock:
-            self._refuse_if_closed()
+            self._refuse_if_unusable()
             is_followed = self._watch.follow(task_ids, listener)
             self._wake()
         return is_followed
@@ -152,21 +156,28 @@ class SyncWatch:
         with self._lock:
             self._is_closed = True
             self._watch.close()
-            self._work.notify_all()
             self._room.notify_all()
+        self.end()
+
+    def end(self) -> None:
+        """End the streams and the threads, and tell nobody: whoever waits at the end of the program ends with it."""
+        with self._lock:
+            self._is_ending = True
+            self._work.notify_all()
             stream, thread = self._stream, self._thread
         if stream is not None:
             stream.cancel()
         if thread is not None and thread is not threading.current_thread():
             thread.join(JOIN_S)
 
-    def _refuse_if_closed(self) -> None:
+    def _refuse_if_unusable(self) -> None:
         if self._is_closed:
             raise closed()
+        process.refuse_if_unusable()
 
     def _wake(self) -> None:
         """Have what there is to say said, by a thread that is begun with the first of it."""
-        if self._thread is None:
+        if self._thread is None and not self._is_ending:
             self._thread = threading.Thread(target=self._run, name="tailrace-watch", daemon=True)
             self._thread.start()
         if self._watch.has_something_to_say:
@@ -185,12 +196,12 @@ class SyncWatch:
                     self._room.notify_all()
             with self._lock:
                 if pause_s > 0:
-                    self._work.wait_for(lambda: self._is_closed, pause_s)
+                    self._work.wait_for(lambda: self._is_ending, pause_s)
 
     def _wait_until_needed(self) -> bool:
         with self._lock:
-            self._work.wait_for(lambda: self._is_closed or self._watch.is_needed)
-            return not self._is_closed
+            self._work.wait_for(lambda: self._is_ending or self._watch.is_needed)
+            return not self._is_ending
 
     def _carry(self) -> float:
         """Open a stream and read it to its end; return how long to pause before the next one."""
@@ -201,7 +212,7 @@ class SyncWatch:
         status: CallStatus | None = None
         try:
             with self._open_stream(self._messages(stream), STREAM_S, waits_for_ready=waits_for_ready) as stream.call:
-                if self._is_closed:
+                if self._is_ending:
                     stream.cancel()
                 self._read(stream)
         except grpc.RpcError as error:
@@ -215,6 +226,8 @@ class SyncWatch:
                 self._work.notify_all()
             stream.cancel()
         with self._lock:
+            if self._is_ending:
+                return 0.0
             pause_s = self._watch.end_mute() if stream.is_mute else self._watch.end(status)
             self._room.notify_all()
         return pause_s
