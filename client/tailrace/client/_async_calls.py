@@ -2,8 +2,8 @@
 
 import asyncio
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import grpc
@@ -11,6 +11,7 @@ import grpc.aio
 
 from tailrace.client._async_connections import AsyncConnections
 from tailrace.client._async_fan_in import async_fan_in
+from tailrace.client._async_following import AsyncFollowing
 from tailrace.client._async_watch import AsyncInbox, AsyncWatch
 from tailrace.client._batches import Chunk, chunks
 from tailrace.client._errors import TailraceError, error_from
@@ -216,9 +217,12 @@ class AsyncCalls:
             return self._follow_alone(task_ids, timeout_s, with_progress=with_progress)
         return self._follow_watched(task_ids, timeout_s)
 
-    def inbox(self, timeout_s: float | None) -> AsyncInbox:
-        """Return where a task waits for the ends of tasks that come to it over time."""
-        return AsyncInbox(self._mine.watch, timeout_s)
+    @contextmanager
+    def following(self, timeout_s: float | None) -> Iterator[AsyncFollowing]:
+        """Follow tasks that are not all known yet, until the block ends; see ``follow``."""
+        inbox = AsyncInbox(self._mine.watch, timeout_s)
+        with inbox.following(()):
+            yield AsyncFollowing(inbox, self._follow_alone, is_off=self._mine.watch.is_off)
 
     async def _follow_watched(self, task_ids: Sequence[str], timeout_s: float | None) -> AsyncGenerator[News, None]:
         inbox = AsyncInbox(self._mine.watch, timeout_s)

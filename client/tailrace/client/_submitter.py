@@ -1,6 +1,6 @@
 """Submitter: a client together with the options of what it submits."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from tailrace.client import _batches
@@ -34,6 +34,15 @@ class Submitter:
         if errors:
             raise batch_error(accepted, _batches.by_index(requests, errors))
         return accepted
+
+    def imap(
+        self, task: str | TaskFunction, argument_tuples: Iterable[Sequence[Any]], /, *, look_ahead: int = 1000
+    ) -> Iterator[AsyncResult]:
+        """Submit tasks as their results are asked for; see ``Client.imap``."""
+        requests = _batches.draw_requests(task, argument_tuples, self._options)
+        _batches.check_look_ahead(look_ahead)
+        ids = self._calls.submit_ahead(requests, self._options.repeat_for_s, look_ahead)
+        return map(self._result, ids)
 
     def _result(self, task_id: str) -> AsyncResult:
         interest = self._calls.interest_in(task_id)

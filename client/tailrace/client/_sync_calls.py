@@ -2,8 +2,9 @@
 
 import threading
 import weakref
-from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import grpc
@@ -11,14 +12,15 @@ import grpc
 from tailrace.client._batches import Chunk, chunks
 from tailrace.client._errors import TailraceError, error_from
 from tailrace.client._fan_in import Stop, fan_in
+from tailrace.client._following import Following
 from tailrace.client._fork import process
 from tailrace.client._outcome import Outcome
-from tailrace.client._retry import Tries
+from tailrace.client._retry import Tries, is_retryable
 from tailrace.client._settings import ClientSettings
 from tailrace.client._silence_watch import SilenceWatch
 from tailrace.client._status import CallStatus, status_of
 from tailrace.client._sync_connections import SyncConnections
-from tailrace.client._sync_watch import Inbox, SyncWatch
+from tailrace.client._sync_watch import Inbox, SyncWatch, Ticket
 from tailrace.client._targets import Interest, are_followable
 from tailrace.client._waiting import News, Wait, is_short, split_targets
 from tailrace.client._watched_batch import WatchedBatch
@@ -119,6 +121,22 @@ class SyncCalls:
                 raise error_from(tries.verdict(answer), task_id=request.task_id)
             self._mine.closing.wait(pause_s)
 
+    def submit_ahead(
+        self, requests: Iterable[SubmitRequest], repeat_for_s: float, look_ahead: int
+    ) -> Generator[str, None, None]:
+        """Submit as requests are drawn, at most so many ahead of what was yielded: the ids, in order, once accepted.
+
+        Raises:
+            TailraceError: A task was not accepted, or perhaps not.
+        """
+        under_way: deque[Ticket] = deque()
+        for request in requests:
+            under_way.append(self._begin_submit(request, repeat_for_s))
+            while under_way and (under_way[0].is_answered or len(under_way) >= look_ahead):
+                yield self._finish_submit(under_way.popleft(), repeat_for_s)
+        while under_way:
+            yield self._finish_submit(under_way.popleft(), repeat_for_s)
+
     def submit_many(self, requests: Sequence[SubmitRequest], repeat_for_s: float) -> dict[str, TailraceError]:
         """Submit many on the Watch stream; return why some were not accepted, by task_id.
 
@@ -172,9 +190,12 @@ class SyncCalls:
             return self._follow_alone(task_ids, timeout_s, with_progress=with_progress)
         return self._follow_watched(task_ids, timeout_s)
 
-    def inbox(self, timeout_s: float | None) -> Inbox:
-        """Return where a thread waits for the ends of tasks that come to it over time."""
-        return Inbox(self._mine.watch, timeout_s)
+    @contextmanager
+    def following(self, timeout_s: float | None) -> Iterator[Following]:
+        """Follow tasks that are not all known yet, until the block ends; see ``follow``."""
+        inbox = Inbox(self._mine.watch, timeout_s)
+        with inbox.following(()):
+            yield Following(inbox, self._follow_alone, is_off=self._mine.watch.is_off)
 
     def _follow_watched(self, task_ids: Sequence[str], timeout_s: float | None) -> Generator[News, None, None]:
         inbox = Inbox(self._mine.watch, timeout_s)
@@ -197,12 +218,33 @@ class SyncCalls:
     def _submit_once(self, request: SubmitRequest, tries: Tries) -> SubmitResponse | CallStatus:
         watch = self._mine.watch
         if not watch.is_off:
-            answer = watch.submit(request, end_s=tries.end_s, last_start_s=tries.last_start_s)
+            ticket = watch.begin(request, end_s=tries.end_s, last_start_s=tries.last_start_s)
+            answer = watch.answer_to(ticket)
             if callable(answer):
                 raise answer()
             if answer is not None:
                 return answer
         return self._try(self.stub.Submit, request, tries)
+
+    def _begin_submit(self, request: SubmitRequest, repeat_for_s: float) -> Ticket:
+        tries, watch = self._tries(repeat_for_s), self._mine.watch
+        if not watch.is_off:
+            return watch.begin(request, end_s=tries.end_s, last_start_s=tries.last_start_s)
+        ticket = Ticket(request, end_s=tries.end_s, last_start_s=tries.last_start_s)
+        ticket.settle(None)
+        return ticket
+
+    def _finish_submit(self, ticket: Ticket, repeat_for_s: float) -> str:
+        """Return the id of the task once it is accepted."""
+        request = ticket.submit.request
+        answer = self._mine.watch.answer_to(ticket)
+        if callable(answer):
+            raise answer()
+        if answer is None or (isinstance(answer, CallStatus) and is_retryable(answer)):
+            self.submit(request, repeat_for_s)
+        elif isinstance(answer, CallStatus):
+            raise error_from(answer, task_id=request.task_id)
+        return request.task_id
 
     def _tries(self, repeat_for_s: float | None) -> Tries:
         return Tries(timeout_s=self._settings.call_timeout_s, repeat_for_s=repeat_for_s)

@@ -39,22 +39,35 @@ class OpenStream(Protocol):
         """Lend the call, whose messages are iterated in another thread."""
 
 
-class _Waiter:
-    """Where one thread waits for one answer."""
+class Ticket:
+    """A submit under way, and where one thread waits for the answer."""
 
-    __slots__ = ("_told", "answer")
+    __slots__ = ("_told", "answer", "end_s", "submit")
 
-    def __init__(self) -> None:
+    def __init__(self, request: SubmitRequest, *, end_s: float, last_start_s: float) -> None:
+        self.end_s = end_s
         self.answer: Answer = None
+        self.submit = Submit(request, last_start_s=last_start_s, tell=self._tell)
         self._told = threading.Lock()
         self._told.acquire()
 
-    def tell(self, answer: Answer) -> None:
+    @property
+    def is_answered(self) -> bool:
+        """Whether there is nothing to wait for."""
+        return not self._told.locked()
+
+    def wait(self) -> bool:
+        """Wait for the answer; False when there was none in time. To be called once."""
+        return self._told.acquire(timeout=max(0.0, self.end_s - time.monotonic()))
+
+    def settle(self, answer: Answer) -> None:
+        """Answer it here."""
+        self.submit.is_settled = True
+        self._tell(answer)
+
+    def _tell(self, answer: Answer) -> None:
         self.answer = answer
         self._told.release()
-
-    def wait(self, timeout_s: float) -> bool:
-        return self._told.acquire(timeout=max(0.0, timeout_s))
 
 
 class SyncWatch:
@@ -89,28 +102,32 @@ class SyncWatch:
         with self._lock:
             return self._watch.targets.claim(task_id)
 
-    def submit(self, request: SubmitRequest, *, end_s: float, last_start_s: float) -> Answer:
-        """Have a task accepted; returns once the server has answered.
+    def begin(self, request: SubmitRequest, *, end_s: float, last_start_s: float) -> Ticket:
+        """Put a submit on its way.
 
-        What comes from one thread is accepted in that order. A thread waits while 4000 submits, or 14 MB of them, are
-        without an answer.
+        What comes from one thread is accepted in that order. A thread waits here while 4000 submits, or 14 MB of them,
+        are without an answer.
 
         Args:
             request: Has its task_id.
             end_s: When the time is up, by time.monotonic().
             last_start_s: When what was sent may be repeated for the last time.
         """
-        waiter = _Waiter()
-        submit = Submit(request, last_start_s=last_start_s, tell=waiter.tell)
-        if submit.is_too_large or not self.put(submit, end_s):
-            return None if submit.is_too_large else self.why_not()
-        if waiter.wait(end_s - time.monotonic()):
-            return waiter.answer
-        with self._lock:
-            if submit.is_settled:
-                return waiter.answer
-            self._watch.outgoing.withdraw(submit)
-        return self.why_not()
+        ticket = Ticket(request, end_s=end_s, last_start_s=last_start_s)
+        if ticket.submit.is_too_large:
+            ticket.settle(None)
+        elif not self.put(ticket.submit, end_s):
+            ticket.settle(self.why_not())
+        return ticket
+
+    def answer_to(self, ticket: Ticket) -> Answer:
+        """Wait for the server's answer to a submit, or for the end of its time."""
+        if not ticket.wait():
+            with self._lock:
+                if not ticket.submit.is_settled:
+                    self._watch.outgoing.withdraw(ticket.submit)
+                    ticket.answer = self.why_not()
+        return ticket.answer
 
     def put(self, submit: Submit, end_s: float) -> bool:
         """Add a submit, once there is room; False when there was none in time."""
