@@ -17,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -129,29 +130,45 @@ def rates(title: str, tasks: int, call: Callable[[], object]) -> None:
     print_rates(title, tasks, [timed(call) for _ in range(ROUNDS)])
 
 
-def timed(call: Callable[[], object]) -> float:
-    """Tell how many seconds a call took."""
-    began = time.perf_counter()
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """How long something took, and how much CPU this process used meanwhile."""
+
+    wall_s: float
+    cpu_s: float
+
+
+def timed(call: Callable[[], object]) -> Span:
+    """Tell how long a call took."""
+    began_s, cpu_s = time.perf_counter(), time.process_time()
     call()
-    return time.perf_counter() - began
+    return Span(time.perf_counter() - began_s, time.process_time() - cpu_s)
 
 
-async def timed_async(call: Callable[[], Awaitable[object]]) -> float:
-    """Tell how many seconds a coroutine took."""
-    began = time.perf_counter()
+async def timed_async(call: Callable[[], Awaitable[object]]) -> Span:
+    """Tell how long a coroutine took."""
+    began_s, cpu_s = time.perf_counter(), time.process_time()
     await call()
-    return time.perf_counter() - began
+    return Span(time.perf_counter() - began_s, time.process_time() - cpu_s)
 
 
-def print_latency(title: str, spans: list[float]) -> None:
+def print_latency(title: str, spans: list[Span]) -> None:
     """Print the middle and the slow end of some spans."""
-    spans.sort()
-    print(f"{title}: p50 {spans[len(spans) // 2] * 1000:.2f} ms, p99 {spans[len(spans) * 99 // 100] * 1000:.2f} ms")
+    walls_ms = sorted(span.wall_s * 1000 for span in spans)
+    middle_ms, slow_ms = walls_ms[len(walls_ms) // 2], walls_ms[len(walls_ms) * 99 // 100]
+    print(f"{title}: p50 {middle_ms:.2f} ms, p99 {slow_ms:.2f} ms, {cpu_us(spans):,.0f} us of CPU")
 
 
-def print_rates(title: str, tasks: int, spans: list[float]) -> None:
+def print_rates(title: str, tasks: int, spans: list[Span]) -> None:
     """Print what some spans make of so many tasks."""
-    print(f"{title}: {tasks / statistics.median(spans):,.0f} tasks/s, best {tasks / min(spans):,.0f}")
+    walls_s = [span.wall_s for span in spans]
+    rate, best = tasks / statistics.median(walls_s), tasks / min(walls_s)
+    print(f"{title}: {rate:,.0f} tasks/s, best {best:,.0f}, {cpu_us(spans) / tasks:,.0f} us of CPU each", flush=True)
+
+
+def cpu_us(spans: list[Span]) -> float:
+    """Tell the usual CPU time of this process, which a noisy machine changes less than anything else."""
+    return statistics.median(span.cpu_s for span in spans) * 1e6
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ import grpc.aio
 from tailrace.client._async_connections import AsyncConnections
 from tailrace.client._async_fan_in import async_fan_in
 from tailrace.client._async_following import AsyncFollowing
-from tailrace.client._async_watch import AsyncInbox, AsyncWatch
+from tailrace.client._async_inbox import AsyncInbox
+from tailrace.client._async_watch import AsyncWatch
 from tailrace.client._batches import Chunk, chunks
 from tailrace.client._errors import TailraceError, error_from
 from tailrace.client._fork import process

@@ -32,6 +32,16 @@ class AsyncClient:
 
     Connecting, and connecting again after an outage, happens by itself: nothing fails for lack of a server before a
     call is made, and every call is repeated while that can help.
+
+    What is submitted one by one, and all waits, share one stream, whichever tasks they come from: what gathers while a
+    message is on its way goes into the next one. Results of tasks that were submitted here come by themselves. Those
+    that nobody has asked for yet are kept as long as their handles live, 10,000 of them or 16 MiB at most; what is
+    beyond that is asked for anew.
+
+    Make one client for each event loop: in a second one that runs beside the first, calls raise WrongLoopError. Once
+    the first is closed, the next one may use the client. gRPC itself is at its best with one event loop in a process;
+    with several it logs BlockingIOErrors, which are noise. A client that was used before its process forked raises
+    ForkedProcessError in the child; one that was only made works there.
     """
 
     def __init__(self, address: str | None = None, *, call_timeout: float | timedelta | None = None) -> None:
@@ -67,6 +77,9 @@ class AsyncClient:
         Every argument but the first goes to the task; what concerns the submission goes to ``options``. Cancelled, it
         leaves open whether the task was accepted: give it a task_id by ``options`` if that matters.
 
+        What many coroutines submit at once shares messages of up to 1000 tasks or 3.5 MB, and is accepted in the order
+        of the calls. While 4000 tasks, or 14 MB of them, are without an answer, ``submit`` waits for room.
+
         Args:
             task: The task's type, or the function that ``@worker.task`` decorated.
             *args: What JSON can carry.
@@ -85,7 +98,7 @@ class AsyncClient:
     async def map(
         self, task: str | TaskFunction, argument_tuples: Iterable[Sequence[Any]] | AsyncIterable[Sequence[Any]], /
     ) -> list[AsyncioResult]:
-        """Submit a task for each tuple of arguments, many to a call.
+        """Submit a task for each tuple of arguments, in order, many to a message. ``imap`` does so lazily.
 
         Args:
             task: As for ``submit``.

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
-from tailrace.client._async_watch import AsyncInbox
+from tailrace.client._async_inbox import AsyncInbox
 from tailrace.client._targets import are_followable
 from tailrace.client._waiting import News
 

@@ -4,19 +4,19 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import grpc
 import grpc.aio
 
-from tailrace.client._errors import TailraceError, WaitTimeoutError
+from tailrace.client._errors import WaitTimeoutError
 from tailrace.client._fork import process
 from tailrace.client._outgoing import Answer, Submit, unreached
 from tailrace.client._status import CallStatus, status_of
-from tailrace.client._targets import Interest, Listener, Notice
-from tailrace.client._waiting import Finished, timeout_error
+from tailrace.client._targets import Interest, Listener
+from tailrace.client._waiting import timeout_error
 from tailrace.client._watch import STREAM_S, Watch, closed
 from tailrace.v1.task_pb2 import TaskResult
 from tailrace.v1.task_service_pb2 import SubmitRequest, WatchResponse
@@ -232,62 +232,6 @@ class AsyncWatch:
             await self._has_work.wait()
         finally:
             handle.cancel()
-
-
-class AsyncInbox:
-    """Where one task waits for the ends of tasks."""
-
-    def __init__(self, watch: AsyncWatch, timeout_s: float | None) -> None:
-        self._watch = watch
-        self._timeout_s = timeout_s
-        self._deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
-        self._notices: asyncio.Queue[Notice] = asyncio.Queue()
-        self._taken = 0
-        self.listener = Listener(self._notices.put_nowait)
-
-    @property
-    def left_s(self) -> float | None:
-        """The time left; None without a limit."""
-        return None if self._deadline_s is None else self._deadline_s - time.monotonic()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether there is anything to take still, now or later."""
-        return self._taken < self.listener.count
-
-    @contextmanager
-    def following(self, task_ids: Sequence[str]) -> Iterator[bool]:
-        """Follow tasks until the block ends; gives False where there are too many for one stream."""
-        try:
-            yield self._watch.follow(task_ids, self.listener)
-        finally:
-            self._watch.leave(self.listener)
-
-    def add(self, task_ids: Sequence[str]) -> bool:
-        """Follow more tasks; False where there are too many for one stream."""
-        return self._watch.follow(task_ids, self.listener)
-
-    def _time_is_up(self) -> TailraceError:
-        assert self._timeout_s is not None
-        return self._watch.timeout_error(self.listener, self._timeout_s)
-
-    async def take(self) -> list[Finished] | None:
-        """Return tasks that are done or unknown; None when the others have to be waited for by calls of their own.
-
-        Raises:
-            WaitTimeoutError: The time is up.
-            TailraceError: Nothing more will come.
-        """
-        left_s = self.left_s
-        try:
-            async with asyncio.timeout(None if left_s is None else max(0.0, left_s)):
-                notice = await self._notices.get()
-        except TimeoutError:
-            notice = self._time_is_up
-        if callable(notice):
-            raise notice()
-        self._taken += len(notice or ())
-        return notice
 
 
 def _set(future: "asyncio.Future[Any]", value: Any) -> None:

@@ -29,7 +29,16 @@ class Client:
     """Submits tasks and waits for them. Safe to use from any thread; one client per program is enough.
 
     Connecting, and connecting again after an outage, happens by itself: the constructor never fails for lack of a
-    server, and every call is repeated while that can help. A process that forks makes its clients afterwards.
+    server, and every call is repeated while that can help.
+
+    What is submitted one by one, and all waits, share one stream, whichever threads they come from: what gathers while
+    a message is on its way goes into the next one. Results of tasks that were submitted here come by themselves. Those
+    that nobody has asked for yet are kept as long as their handles live, 10,000 of them or 16 MiB at most; what is
+    beyond that is asked for anew.
+
+    A client may be made before its process forks, as prefork servers do. If it was used before, too, calls in the child
+    raise ForkedProcessError, unless GRPC_ENABLE_FORK_SUPPORT=1 was in the environment when Python started; in the
+    parent everything goes on. A client that is not closed is closed when it is collected or the program ends.
     """
 
     def __init__(self, address: str | None = None, *, call_timeout: float | timedelta | None = None) -> None:
@@ -64,6 +73,10 @@ class Client:
 
         Every argument but the first goes to the task; what concerns the submission goes to ``options``.
 
+        Many threads may submit at once: what they submit shares messages of up to 1000 tasks or 3.5 MB, and what comes
+        from one thread is accepted in its order. While 4000 tasks, or 14 MB of them, are without an answer, ``submit``
+        waits for room.
+
         Args:
             task: The task's type, or the function that ``@worker.task`` decorated.
             *args: What JSON can carry.
@@ -80,7 +93,7 @@ class Client:
         return self._submitter.submit(task, *args, **kwargs)
 
     def map(self, task: str | TaskFunction, argument_tuples: Iterable[Sequence[Any]], /) -> list[AsyncResult]:
-        """Submit a task for each tuple of arguments, many to a call.
+        """Submit a task for each tuple of arguments, in order, many to a message. ``imap`` does so lazily.
 
         Args:
             task: As for ``submit``.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Sequence
 
-from tailrace.client._sync_watch import Inbox
+from tailrace.client._inbox import Inbox
 from tailrace.client._targets import are_followable
 from tailrace.client._waiting import News
 

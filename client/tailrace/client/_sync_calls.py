@@ -14,14 +14,16 @@ from tailrace.client._errors import TailraceError, error_from
 from tailrace.client._fan_in import Stop, fan_in
 from tailrace.client._following import Following
 from tailrace.client._fork import process
+from tailrace.client._inbox import Inbox
 from tailrace.client._outcome import Outcome
 from tailrace.client._retry import Tries, is_retryable
 from tailrace.client._settings import ClientSettings
 from tailrace.client._silence_watch import SilenceWatch
 from tailrace.client._status import CallStatus, status_of
 from tailrace.client._sync_connections import SyncConnections
-from tailrace.client._sync_watch import Inbox, SyncWatch, Ticket
+from tailrace.client._sync_watch import SyncWatch
 from tailrace.client._targets import Interest, are_followable
+from tailrace.client._ticket import Ticket
 from tailrace.client._waiting import News, Wait, is_short, split_targets
 from tailrace.client._watched_batch import WatchedBatch
 from tailrace.v1.task_service_pb2 import SubmitRequest, SubmitResponse, WaitForResponse

@@ -8,19 +8,19 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from queue import Empty, SimpleQueue
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import grpc
 
-from tailrace.client._errors import ClientClosedError, TailraceError, WaitTimeoutError
+from tailrace.client._errors import ClientClosedError, WaitTimeoutError
 from tailrace.client._fork import process
 from tailrace.client._outgoing import Answer, Submit, unreached
 from tailrace.client._silence_watch import SilenceWatch
 from tailrace.client._status import CallStatus, status_of
-from tailrace.client._targets import Interest, Listener, Notice
-from tailrace.client._waiting import Finished, timeout_error
+from tailrace.client._targets import Interest, Listener
+from tailrace.client._ticket import Ticket
+from tailrace.client._waiting import timeout_error
 from tailrace.client._watch import STREAM_S, Watch, closed
 from tailrace.v1.task_pb2 import TaskResult
 from tailrace.v1.task_service_pb2 import SubmitRequest, WatchRequest, WatchResponse
@@ -37,37 +37,6 @@ class OpenStream(Protocol):
         self, messages: Iterator[WatchRequest], timeout_s: float, *, waits_for_ready: bool
     ) -> AbstractContextManager[Any]:
         """Lend the call, whose messages are iterated in another thread."""
-
-
-class Ticket:
-    """A submit under way, and where one thread waits for the answer."""
-
-    __slots__ = ("_told", "answer", "end_s", "submit")
-
-    def __init__(self, request: SubmitRequest, *, end_s: float, last_start_s: float) -> None:
-        self.end_s = end_s
-        self.answer: Answer = None
-        self.submit = Submit(request, last_start_s=last_start_s, tell=self._tell)
-        self._told = threading.Lock()
-        self._told.acquire()
-
-    @property
-    def is_answered(self) -> bool:
-        """Whether there is nothing to wait for."""
-        return not self._told.locked()
-
-    def wait(self) -> bool:
-        """Wait for the answer; False when there was none in time. To be called once."""
-        return self._told.acquire(timeout=max(0.0, self.end_s - time.monotonic()))
-
-    def settle(self, answer: Answer) -> None:
-        """Answer it here."""
-        self.submit.is_settled = True
-        self._tell(answer)
-
-    def _tell(self, answer: Answer) -> None:
-        self.answer = answer
-        self._told.release()
 
 
 class SyncWatch:
@@ -299,63 +268,3 @@ class _Stream:
         """End it; the reader gets the status CANCELLED."""
         if self.call is not None:
             self.call.cancel()
-
-
-class Inbox:
-    """Where one thread waits for the ends of tasks."""
-
-    def __init__(self, watch: SyncWatch, timeout_s: float | None) -> None:
-        self._watch = watch
-        self._timeout_s = timeout_s
-        self._deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
-        self._notices: SimpleQueue[Notice] = SimpleQueue()
-        self._taken = 0
-        self.listener = Listener(self._notices.put)
-
-    @property
-    def left_s(self) -> float | None:
-        """The time left; None without a limit."""
-        return None if self._deadline_s is None else self._deadline_s - time.monotonic()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether there is anything to take still, now or later."""
-        return self._taken < self.listener.count
-
-    @contextmanager
-    def following(self, task_ids: Sequence[str]) -> Iterator[bool]:
-        """Follow tasks until the block ends; gives False where there are too many for one stream."""
-        try:
-            yield self._watch.follow(task_ids, self.listener)
-        finally:
-            self._watch.leave(self.listener)
-
-    def add(self, task_ids: Sequence[str]) -> bool:
-        """Follow more tasks; False where there are too many for one stream."""
-        return self._watch.follow(task_ids, self.listener)
-
-    def _time_is_up(self) -> TailraceError:
-        assert self._timeout_s is not None
-        return self._watch.timeout_error(self.listener, self._timeout_s)
-
-    def take(self, *, waits: bool = True) -> list[Finished] | None:
-        """Return tasks that are done or unknown; None when the others have to be waited for by calls of their own.
-
-        Raises:
-            WaitTimeoutError: The time is up.
-            TailraceError: Nothing more will come.
-        """
-        left_s = self.left_s
-        try:
-            if not waits:
-                notice = self._notices.get_nowait()
-            else:
-                notice = self._notices.get(timeout=None if left_s is None else max(0.0, left_s))
-        except Empty:
-            if not waits:
-                return []
-            notice = self._time_is_up
-        if callable(notice):
-            raise notice()
-        self._taken += len(notice or ())
-        return notice

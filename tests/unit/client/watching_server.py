@@ -85,6 +85,11 @@ class WatchingServer(ScriptedServer):
         """The ids submitted on each stream, in order."""
         return [[each.task_id for message in said for each in message.submit] for said in self.streams]
 
+    @property
+    def item_count(self) -> int:
+        """How many submits and targets were sent in all."""
+        return sum(len(message.submit) + len(message.add) for said in self.streams for message in said)
+
 
 def _noted(requests: Iterator[WatchRequest], said: list[WatchRequest]) -> Iterator[WatchRequest]:
     for request in requests:
