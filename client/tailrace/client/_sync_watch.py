@@ -166,7 +166,7 @@ class SyncWatch:
         if self._thread is None and not self._is_ending:
             self._thread = threading.Thread(target=self._run, name="tailrace-watch", daemon=True)
             self._thread.start()
-        if self._watch.has_something_to_say:
+        if self._stream is None or self._watch.has_something_to_say:
             self._work.notify_all()
 
     def _run(self) -> None:

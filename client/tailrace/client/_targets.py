@@ -206,7 +206,7 @@ class Targets:
         self._let_go()
 
     def begin_anew(self) -> None:
-        """Follow on a new stream what is waited for, and nothing else."""
+        """Follow on the next stream what is waited for, and nothing else."""
         for task_id in self._idle:
             del self._targets[task_id]
         self._idle.clear()

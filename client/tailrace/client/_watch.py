@@ -99,7 +99,6 @@ class Watch:
         """Begin a stream."""
         self._is_first = True
         self._has_spoken = self._is_heard = False
-        self.targets.begin_anew()
 
     def next_message(self) -> WatchRequest | None:
         """Return what has gathered, up to what one message takes; None when that is nothing."""
@@ -176,6 +175,7 @@ class Watch:
         self._end_all(None)
 
     def _repeat(self, status: CallStatus) -> None:
+        self.targets.begin_anew()
         for submit, answer in self.outgoing.requeue(status):
             _settle(submit, answer)
 

@@ -129,6 +129,20 @@ def test_a_submitted_task_is_waited_for_at_no_cost(watch: Watch) -> None:
     assert waiting.ended_ids == ["t1"]
 
 
+def test_a_submitted_task_is_followed_anew_after_a_stream_that_ended_while_nobody_waited(watch: Watch) -> None:
+    submit(watch)
+    said(watch)
+    watch.take(accepted("t1"))
+    watch.end(None)
+    waiting = follow(watch, "t1")
+
+    assert watch.is_needed
+    watch.begin()
+    assert added(said(watch)) == {"t1": 0}
+    watch.take(news("t1"))
+    assert waiting.ended_ids == ["t1"]
+
+
 def test_an_end_that_came_first_is_there_for_whoever_asks(watch: Watch) -> None:
     submit(watch)
     said(watch)

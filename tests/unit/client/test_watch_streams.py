@@ -22,7 +22,7 @@ from tailrace.client import (
     WaitTimeoutError,
 )
 from tailrace.v1.task_pb2 import ItemError
-from tailrace.v1.task_service_pb2 import SubmitItem, WatchRequest, WatchResponse
+from tailrace.v1.task_service_pb2 import WAIT_END_REASON_RECONNECT, SubmitItem, WatchRequest, WatchResponse
 from tests.unit.client.scripted_server import Context, fail
 from tests.unit.client.watching_server import (
     WatchingServer,
@@ -63,6 +63,12 @@ def refuse_the_second(requests: Iterator[WatchRequest], context: Context) -> Ite
         refusal = ItemError(code=3, reason="INVALID_REQUEST", message="no")
         answer.submitted[1].CopyFrom(SubmitItem(task_id=request.submit[1].task_id, error=refusal))
         yield answer
+
+
+def accept_one_and_leave(requests: Iterator[WatchRequest], context: Context) -> Iterator[WatchResponse]:
+    """Accept the first task, then ask the client to go elsewhere."""
+    yield accept(next(requests))
+    yield WatchResponse(end_reason=WAIT_END_REASON_RECONNECT)
 
 
 def no_store_at_first(requests: Iterator[WatchRequest], context: Context) -> Iterator[WatchResponse]:
@@ -131,6 +137,27 @@ def test_a_wait_goes_on_on_the_next_stream(server: WatchingServer, client: Clien
         client.submit("add", 2)
 
         assert waiting.result(20) == 30
+
+
+def test_a_wait_that_begins_after_the_stream_ended_opens_another(server: WatchingServer, client: Client) -> None:
+    server.watch_scripts = [accept_one_and_leave]
+    result = client.submit("add", 1)
+    assert server.stream_ended.acquire(timeout=10)
+    eventually(lambda: client._calls._mine.watch._stream is None, "the client knows")
+
+    assert result.get(timeout=20) == 30
+    assert [message.add[0].task_id for message in server.streams[1]] == [result.id]
+
+
+async def test_a_wait_that_begins_after_the_stream_ended_opens_another_in_asyncio(
+    server: WatchingServer, async_client: AsyncClient
+) -> None:
+    server.watch_scripts = [accept_one_and_leave]
+    result = await async_client.submit("add", 1)
+    assert await asyncio.to_thread(server.stream_ended.acquire, timeout=10)
+    await asyncio.sleep(0)
+
+    assert await result.get(timeout=20) == 30
 
 
 def test_what_the_store_did_not_take_is_tried_again(server: WatchingServer, client: Client) -> None:
