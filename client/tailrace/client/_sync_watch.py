@@ -129,9 +129,7 @@ class SyncWatch:
 
     def leave(self, listener: Listener) -> None:
         """Tell a listener nothing any more."""
-        with self._lock:
-            self._watch.targets.leave(listener)
-            self._wake()
+        self._watch.targets.leave(listener)
 
     def timeout_error(self, listener: Listener, timeout_s: float) -> WaitTimeoutError:
         """Return the exception for a listener whose time is up."""
@@ -164,8 +162,9 @@ class SyncWatch:
     def _wake(self) -> None:
         """Have what there is to say said, by a thread that is begun with the first of it."""
         if self._thread is None and not self._is_ending:
-            self._thread = threading.Thread(target=self._run, name="tailrace-watch", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="tailrace-watch", daemon=True)
+            thread.start()
+            self._thread = thread
         if self._stream is None or self._watch.has_something_to_say:
             self._work.notify_all()
 

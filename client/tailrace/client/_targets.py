@@ -106,6 +106,7 @@ class Targets:
         self._kept: OrderedDict[str, TaskResult] = OrderedDict()
         self._kept_bytes = 0
         self._gone: deque[str] = deque()
+        self._leaving: deque[Listener] = deque()
 
     @property
     def has_news(self) -> bool:
@@ -139,14 +140,11 @@ class Targets:
         return True
 
     def leave(self, listener: Listener) -> None:
-        """Tell a listener nothing any more."""
-        for task_id in listener.open:
-            target = self._targets.get(task_id)
-            if target is None or listener not in target.listeners:
-                continue
-            target.listeners.remove(listener)
-            if not target.listeners:
-                self._drop(task_id)
+        """Tell a listener nothing any more, from the next message on.
+
+        Needs no lock: a generator that waits may be collected in the middle of anything.
+        """
+        self._leaving.append(listener)
 
     def claim(self, task_id: str) -> TaskResult | None:
         """Take what is kept of a task that is done."""
@@ -207,6 +205,7 @@ class Targets:
 
     def begin_anew(self) -> None:
         """Follow on the next stream what is waited for, and nothing else."""
+        self._let_go()
         for task_id in self._idle:
             del self._targets[task_id]
         self._idle.clear()
@@ -258,12 +257,22 @@ class Targets:
             self.claim(next(iter(self._kept)))
 
     def _let_go(self) -> None:
-        """Forget what nobody can ask for any more."""
+        """Forget what nobody can ask for, or waits for, any more."""
+        while self._leaving:
+            self._part_with(self._leaving.popleft())
         while self._gone:
             task_id = self._gone.popleft()
             self.claim(task_id)
             if task_id in self._idle:
                 self._drop(task_id)
+
+    def _part_with(self, listener: Listener) -> None:
+        for task_id in listener.open:
+            target = self._targets.get(task_id)
+            if target is not None and listener in target.listeners:
+                target.listeners.remove(listener)
+                if not target.listeners:
+                    self._drop(task_id)
 
     def _drop(self, task_id: str) -> None:
         del self._targets[task_id]
