@@ -112,6 +112,7 @@ class AsyncWatch:
     def leave(self, listener: Listener) -> None:
         """Tell a listener nothing any more."""
         self._watch.targets.leave(listener)
+        self._has_work.set()
 
     def timeout_error(self, listener: Listener, timeout_s: float) -> WaitTimeoutError:
         """Return the exception for a listener whose time is up."""

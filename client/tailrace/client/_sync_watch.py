@@ -128,8 +128,16 @@ class SyncWatch:
         return is_followed
 
     def leave(self, listener: Listener) -> None:
-        """Tell a listener nothing any more."""
+        """Tell a listener nothing any more.
+
+        A generator that waits may be collected by a thread that holds the lock: then the server hears of it later.
+        """
         self._watch.targets.leave(listener)
+        if self._watch.targets.has_news and self._lock.acquire(blocking=False):
+            try:
+                self._wake()
+            finally:
+                self._lock.release()
 
     def timeout_error(self, listener: Listener, timeout_s: float) -> WaitTimeoutError:
         """Return the exception for a listener whose time is up."""

@@ -110,8 +110,8 @@ class Targets:
 
     @property
     def has_news(self) -> bool:
-        """Whether there is anything to say to the server that cannot wait."""
-        return bool(self._to_add) or len(self._to_drop) >= MAX_ADDED
+        """Whether there may be anything to say to the server."""
+        return bool(self._to_add or self._to_drop or self._leaving)
 
     @property
     def is_waited_for(self) -> bool:
@@ -144,7 +144,8 @@ class Targets:
 
         Needs no lock: a generator that waits may be collected in the middle of anything.
         """
-        self._leaving.append(listener)
+        if listener.open:
+            self._leaving.append(listener)
 
     def claim(self, task_id: str) -> TaskResult | None:
         """Take what is kept of a task that is done."""

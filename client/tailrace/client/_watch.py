@@ -108,7 +108,8 @@ class Watch:
         self._is_first = False
         self.targets.fill(message)
         self.targets.expect(submit.request.task_id for submit in self.outgoing.fill(message))
-        return message
+        is_empty = not (message.done_only or message.add or message.drop_task_ids or message.submit)
+        return None if is_empty else message
 
     def take(self, response: WatchResponse) -> None:
         """Learn from one message of the stream, and tell everybody whom it concerns."""

@@ -190,7 +190,7 @@ def test_an_end_under_way_when_its_task_was_dropped_is_asked_for_again(watch: Wa
     waiting = follow(watch, "t1")
     said(watch)
     watch.targets.leave(waiting.listener)
-    watch.take(WatchResponse())
+    said(watch)
     watch.take(news("t1"))
     follow(watch, "t1")
 
