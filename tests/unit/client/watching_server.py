@@ -86,6 +86,11 @@ class WatchingServer(ScriptedServer):
         return [[each.task_id for message in said for each in message.submit] for said in self.streams]
 
     @property
+    def dropped_ids(self) -> list[str]:
+        """The ids that are to be followed no longer, in order."""
+        return [task_id for said in self.streams for message in said for task_id in message.drop_task_ids]
+
+    @property
     def item_count(self) -> int:
         """How many submits and targets were sent in all."""
         return sum(len(message.submit) + len(message.add) for said in self.streams for message in said)
