@@ -18,6 +18,7 @@ from tailrace.client._errors import (
     BatchSubmitError,
     CallRefusedError,
     ClientClosedError,
+    ForkedProcessError,
     InternalServerError,
     InvalidRequestError,
     LeaseLostError,
@@ -40,6 +41,7 @@ from tailrace.client._errors import (
     TaskRevokedError,
     WaitTimeoutError,
     WorkerNotFoundError,
+    WrongLoopError,
 )
 from tailrace.client._options import Options
 from tailrace.client._outcome import TaskState
@@ -59,6 +61,7 @@ __all__ = [
     "CallRefusedError",
     "Client",
     "ClientClosedError",
+    "ForkedProcessError",
     "InternalServerError",
     "InvalidRequestError",
     "LeaseLostError",
@@ -88,4 +91,5 @@ __all__ = [
     "TaskState",
     "WaitTimeoutError",
     "WorkerNotFoundError",
+    "WrongLoopError",
 ]

@@ -14,6 +14,7 @@ from tailrace.client._progress import Progress
 from tailrace.client._remote_errors import RemoteErrors
 from tailrace.client._resubmission import RESUBMIT_REPEAT_FOR_S, forget_request, resubmit_request
 from tailrace.client._revocation import outcome_in, revoke_request, status_in
+from tailrace.client._targets import Interest
 from tailrace.client._tracing import calling
 from tailrace.client._waiting import Advanced, Finished
 from tailrace.v1.task_service_pb2 import GetResultRequest
@@ -26,8 +27,11 @@ class AsyncioResult:
     nobody submitted, or whose record expired, all that is awaited but ``forget`` raises TaskNotFoundError.
     """
 
-    def __init__(self, task_id: str, calls: AsyncCalls, remote_errors: RemoteErrors) -> None:
+    def __init__(
+        self, task_id: str, calls: AsyncCalls, remote_errors: RemoteErrors, interest: Interest | None = None
+    ) -> None:
         self._id = task_id
+        self._interest = interest
         self._calls = calls
         self._remote_errors = remote_errors
         self._last: Outcome | None = None
@@ -85,10 +89,11 @@ class AsyncioResult:
         Raises:
             TaskNotFoundError: There is no such task.
         """
-        if self._final is None:
+        if self._claim() is None:
             request = GetResultRequest(task_id=self._id)
             response = await self._calls.call(self._calls.stub.GetResult, request, task_id=self._id)
             return self._remember(Outcome(response.task)).state
+        assert self._final is not None
         return self._final.state
 
     def __await__(self) -> Generator[Any, Any, Any]:
@@ -161,6 +166,7 @@ class AsyncioResult:
             TaskNotTerminalError: The task is not done. Revoke it first, or wait for it.
         """
         await self._calls.call(self._calls.stub.DeleteTask, forget_request(self._id), task_id=self._id)
+        self._calls.claim(self._id)
         self._last = self._final = None
 
     async def resubmit(self, *, new_task_id: str | None = None) -> "AsyncioResult":
@@ -198,7 +204,7 @@ class AsyncioResult:
         self, timeout: float | timedelta | None, on_progress: Callable[[Progress], object] | None
     ) -> Outcome:
         timeout_s = None if timeout is None else _spans.to_seconds(timeout)
-        outcome = self._final
+        outcome = self._claim()
         if outcome is None:
             follow = self._calls.follow([self._id], timeout_s, with_progress=on_progress is not None)
             with calling("wait", self._id):
@@ -209,6 +215,13 @@ class AsyncioResult:
                             await _tell(on_progress, news.progress)
         assert outcome is not None
         return outcome
+
+    def _claim(self) -> Outcome | None:
+        """Return the end, if it is known, or came by itself since the task was submitted here."""
+        if self._final is None and self._interest is not None:
+            outcome = self._calls.claim(self._id)
+            return None if outcome is None else self._remember(outcome)
+        return self._final
 
     def _remember(self, outcome: Outcome) -> Outcome:
         """Learn of an outcome as the server tells it, with its result if there is one."""

@@ -13,6 +13,7 @@ from tailrace.client._remote_errors import RemoteErrors
 from tailrace.client._resubmission import RESUBMIT_REPEAT_FOR_S, forget_request, resubmit_request
 from tailrace.client._revocation import outcome_in, revoke_request, status_in
 from tailrace.client._sync_calls import SyncCalls
+from tailrace.client._targets import Interest
 from tailrace.client._tracing import calling
 from tailrace.client._waiting import Finished
 from tailrace.v1.task_service_pb2 import GetResultRequest
@@ -27,8 +28,11 @@ class AsyncResult:
     Safe to use from any thread.
     """
 
-    def __init__(self, task_id: str, calls: SyncCalls, remote_errors: RemoteErrors) -> None:
+    def __init__(
+        self, task_id: str, calls: SyncCalls, remote_errors: RemoteErrors, interest: Interest | None = None
+    ) -> None:
         self._id = task_id
+        self._interest = interest
         self._calls = calls
         self._remote_errors = remote_errors
         self._final: Outcome | None = None
@@ -144,6 +148,7 @@ class AsyncResult:
             TaskNotTerminalError: The task is not done. Revoke it first, or wait for it.
         """
         self._calls.call(self._calls.stub.DeleteTask, forget_request(self._id), task_id=self._id)
+        self._calls.claim(self._id)
         self._final = None
 
     def resubmit(self, *, new_task_id: str | None = None) -> "AsyncResult":
@@ -177,7 +182,7 @@ class AsyncResult:
     def _wait(self, timeout: float | timedelta | None, on_progress: Callable[[Progress], object] | None) -> Outcome:
         timeout_s = None if timeout is None else _spans.to_seconds(timeout)
         # Not read twice: another thread may forget the task.
-        outcome = self._final
+        outcome = self._final or self._claim()
         if outcome is None:
             follow = self._calls.follow([self._id], timeout_s, with_progress=on_progress is not None)
             with calling("wait", self._id), closing(follow) as stream:
@@ -191,13 +196,19 @@ class AsyncResult:
         return outcome
 
     def _look(self) -> Outcome:
-        final = self._final
+        final = self._final or self._claim()
         if final is not None:
             return final
         request = GetResultRequest(task_id=self._id)
         outcome = Outcome(self._calls.call(self._calls.stub.GetResult, request, task_id=self._id).task)
         self._remember(outcome)
         return outcome
+
+    def _claim(self) -> Outcome | None:
+        """Return the end that came by itself, since the task was submitted here."""
+        if self._interest is not None and (outcome := self._calls.claim(self._id)) is not None:
+            self._final = outcome
+        return self._final
 
     def _remember(self, outcome: Outcome) -> None:
         """Keep the outcome if it is the last there will be. Outcomes without their result must not come here."""
