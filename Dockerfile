@@ -10,7 +10,7 @@ ENV PATH=/opt/tailrace/bin:$PATH XDG_STATE_HOME=/var/lib
 RUN useradd --system tailrace && install --directory --owner=tailrace /var/lib/tailrace
 USER tailrace
 VOLUME /var/lib/tailrace
-EXPOSE 7440
+EXPOSE 7440 7441
 HEALTHCHECK --interval=10s --timeout=5s \
     CMD ["python", "-c", "import grpc; grpc.channel_ready_future(grpc.insecure_channel('127.0.0.1:7440')).result(4)"]
 ENTRYPOINT ["tailrace"]

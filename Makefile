@@ -24,7 +24,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@[[ -x $(BIN)/pip ]] || $(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --constraint constraints.txt pip
 	@$(BIN)/pip install --quiet --constraint constraints.txt --group dev
-	@$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[server,msgpack]'
+	@$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[server,otel,msgpack]'
 	@touch $@
 
 .PHONY: format

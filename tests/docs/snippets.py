@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 BLOCK_WITHIN_S = 60.0
 STOP_WITHIN_S = 15.0
 PRINTED_ADDRESS = "localhost:7440"
+PRINTED_METRICS_ADDRESS = "localhost:7441"
 PRINTED_REDIS = "redis://localhost:6379"
 NOT_RUN = ("make ", "docker ", "pip ")
 """``make``: this very test is run by it, and ``make check`` knows its targets. The others need a network."""
@@ -55,6 +56,7 @@ class Reader:
         self._directory = directory
         self._redis_url = redis_url
         self._address = f"127.0.0.1:{_free_port()}"
+        self._metrics_address = f"127.0.0.1:{_free_port()}"
         self._groups: set[int] = set()
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")},
@@ -71,6 +73,7 @@ class Reader:
             AssertionError: It ended with an error; the text holds what it printed.
         """
         text = snippet.text.replace(PRINTED_ADDRESS, self._address).replace(PRINTED_REDIS, self._redis_url)
+        text = text.replace(PRINTED_METRICS_ADDRESS, self._metrics_address)
         if snippet.file_name:
             (self._directory / snippet.file_name).write_text(text, encoding="utf-8")
         elif snippet.language == "python":

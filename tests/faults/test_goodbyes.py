@@ -91,9 +91,11 @@ def test_server_that_is_told_to_stop_stores_the_results_of_what_runs(processes: 
 
 async def test_waits_that_are_cancelled_leave_nothing_behind(running: RunningServer) -> None:
     waiting = running.server.waiting
+    async with AsyncClient(running.address) as submitter:
+        results = await submitter.map("never", [(number,) for number in range(WAITS)])
+    await eventually_async(lambda: waiting.task_count == 0, "whoever submitted them follows them no longer")
     async with AsyncClient(running.address) as client:
-        results = await client.map("never", [(number,) for number in range(WAITS)])
-        waits = [asyncio.create_task(result.get()) for result in results]
+        waits = [asyncio.create_task(client.result(result.id).get()) for result in results]
         await eventually_async(lambda: waiting.task_count == WAITS, "every wait is open")
 
         for wait in waits:
@@ -108,10 +110,11 @@ async def test_client_that_is_killed_leaves_nothing_behind(running: RunningServe
     waiting = running.server.waiting
     async with AsyncClient(running.address) as client:
         result = await client.submit("never")
-        process = processes.python("client", "-m", "tests.faults.waiting_client", running.address, result.id)
-        await eventually_async(lambda: waiting.task_count == 1, "the client waits")
+    await eventually_async(lambda: waiting.task_count == 0, "whoever submitted it follows it no longer")
+    process = processes.python("client", "-m", "tests.faults.waiting_client", running.address, result.id)
+    await eventually_async(lambda: waiting.task_count == 1, "the client waits")
 
-        process.kill()
+    process.kill()
 
-        await eventually_async(lambda: waiting.task_count == 0, "nobody is waited for any more")
+    await eventually_async(lambda: waiting.task_count == 0, "nobody is waited for any more")
     assert process.wait() < 0

@@ -86,7 +86,7 @@ def test_a_client_that_found_no_server_reaches_it_soon_after_it_is_there(place: 
 def test_a_wait_that_found_no_server_can_be_repeated_once_there_is_one(place: Place, worker: HandWorker) -> None:
     with Client(place.address, call_timeout=0.5) as client:
         with place.server():
-            result = client.submit("square", 6)
+            result = client.result(client.submit("square", 6).id)
             worker.work_through(1)
         with pytest.raises(WaitTimeoutError) as caught:
             result.get(timeout=0.5)

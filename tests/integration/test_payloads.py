@@ -1,5 +1,6 @@
 """Values on their whole way: from a client through the server into a task, and back."""
 
+import os
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -58,6 +59,7 @@ WHEN = datetime(2026, 11, 26, 2, tzinfo=UTC)
 ORDER = Order(UUID(int=7), [Line(Decimal("1.10"), WHEN), Line(Decimal("2.20"), WHEN)])
 
 worker = Worker(codecs=[Deflate()])
+apart = Worker("apart", codecs=[Deflate()], processes=1)
 gone_half = Queue[str]()
 
 
@@ -107,9 +109,30 @@ def half() -> Any:
     return task.checkpoint
 
 
+@apart.task(executor="process", queue="apart")
+def total_apart(order: Order) -> tuple[int, Decimal]:
+    return os.getpid(), total(order)
+
+
+@apart.task(executor="process", queue="apart", content_type=BYTES)
+def shrink_apart(data: bytes) -> bytes:
+    return data[:2]
+
+
+@apart.task(
+    executor="process", queue="apart", retry=RetryPolicy(max_attempts=2, initial_backoff=timedelta(milliseconds=10))
+)
+def checkpoint_apart() -> Any:
+    task = current_task()
+    if task.attempt == 1:
+        task.progress(1, 2, checkpoint={"secret": 42})
+        raise ConnectionError("cut")
+    return task.checkpoint
+
+
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    with run_server() as server, worker.running(server.address):
+    with run_server() as server, worker.running(server.address), apart.running(server.address):
         yield server.address
 
 
@@ -154,6 +177,8 @@ def test_results_are_plain_unless_a_type_is_said(client: Client) -> None:
 
 def test_many_results_come_as_their_function_says(client: Client) -> None:
     assert client.gather(client.map(total, [(ORDER,), [ORDER]]), WITHIN_S) == [Decimal("3.30")] * 2
+    drawn = client.as_completed(client.imap(total, [(ORDER,), [ORDER]]), WITHIN_S)
+    assert [result.get(WITHIN_S) for result in drawn] == [Decimal("3.30")] * 2
 
 
 def test_messages_and_bytes_travel_as_themselves(client: Client, plain_client: Client, address: str) -> None:
@@ -190,6 +215,22 @@ def test_checkpoints_go_through_the_codec_too(client: Client, address: str) -> N
         assert seen.details == {"secret": 42}
         assert details.content_encoding == "deflate"
         assert value.result(WITHIN_S) == {"secret": 42}
+
+
+def test_child_processes_read_and_write_as_their_worker_does(client: Client, address: str) -> None:
+    whole = client.submit(total_apart, ORDER)
+    pid, price = whole.get(WITHIN_S)
+    named = client.options(queue="apart").submit("shrink_apart", b"\x00\xff\x00")
+    assert named.get(WITHIN_S) == b"\x00\xff"
+
+    assert pid != os.getpid()
+    assert price == Decimal("3.30")
+    assert client.submit(checkpoint_apart).get(WITHIN_S) == {"secret": 42}
+    stored = [record_of(address, result.id).outcome.result for result in (whole, named)]
+    assert [(each.content_type, each.content_encoding) for each in stored] == [
+        ("application/json", "deflate"),
+        (BYTES, "deflate"),
+    ]
 
 
 def test_plain_arguments_are_read_by_all_and_encoded_results_by_who_has_the_codec(
@@ -238,3 +279,5 @@ async def test_the_asyncio_client_does_all_the_same() -> None:
             assert await by_name.returning(Order).get(WITHIN_S) == ORDER
             assert (await by_name)["id"] == str(ORDER.id)
             assert await client.gather(await client.map(later, [(ORDER, timedelta())]), WITHIN_S) == [ORDER]
+            drawn = client.as_completed(client.imap(later, [(ORDER, timedelta())]), WITHIN_S)
+            assert [await each.get(WITHIN_S) async for each in drawn] == [ORDER]

@@ -29,7 +29,12 @@ def server() -> Iterator[ScriptedServer]:
 @contextlib.contextmanager
 def started(*arguments: str, cwd: Path = ROOT) -> Iterator[subprocess.Popen[str]]:
     """Run a worker process, gone at the end of the block whatever happens."""
-    command = [sys.executable, "-m", "tailrace.worker", *arguments]
+    with command_started(sys.executable, "-m", "tailrace.worker", *arguments, cwd=cwd) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def command_started(*command: str, cwd: Path = ROOT) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(command, cwd=cwd, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -141,6 +146,107 @@ def test_command_line_overrules_the_worker(server: ScriptedServer) -> None:
 
     assert hello.flow_control.max_outstanding_tasks == 7
     assert list(hello.worker.queues) == ["fast", "slow"]
+
+
+def test_credit_is_bounded_by_the_executor_with_least_room(server: ScriptedServer) -> None:
+    arguments = ["--address", server.address, "--concurrency", "70", "--threads", "2"]
+    with started(f"{TASKS}:worker", *arguments) as process:
+        hello = server.next_stream().greet()
+        process.terminate()
+        assert exit_of(process)[0] == 0
+
+    assert hello.flow_control.max_outstanding_tasks == 12
+
+
+def test_settings_come_from_the_environment(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAILRACE_WORKER_QUEUES", "one,two")
+    monkeypatch.setenv("TAILRACE_WORKER_GRACE", "0")
+    server.says_goodbye = False
+    with started("tests.integration.worker_tasks:bare", "--address", server.address) as process:
+        stream = server.next_stream()
+        hello = stream.greet()
+        stream.assign(an_assignment(1, task_type="take", args=(600,)))
+        await_line(process, "task_begun")
+        process.terminate()
+        assert stream.await_frame("releases").releases.leases[0].task_id == "task-1"
+        stream.send(release_acks(1))
+        stream.say_goodbye()
+        assert exit_of(process)[0] == 0
+
+    assert list(hello.worker.queues) == ["one", "two"]
+
+
+SCRIPT = """
+import sys
+from tailrace.worker import Worker
+
+worker = Worker(processes=1)
+
+@worker.task(executor="process")
+def double(number):
+    return 2 * number
+
+{guard}
+    worker.run(sys.argv[1])
+"""
+
+
+def test_script_runs_its_own_functions_in_child_processes(server: ScriptedServer, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(guard='if __name__ == "__main__":'))
+    with command_started(sys.executable, str(script), server.address) as process:
+        stream = server.greeted_stream()
+        stream.assign(an_assignment(1, task_type="double", args=(21,)))
+
+        assert stream.result().success.data == b"42"
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 0
+
+
+def test_script_that_would_start_itself_in_its_children_is_told(server: ScriptedServer, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(guard="if True:"))
+    with command_started(sys.executable, str(script), server.address) as process:
+        _, printed = process.communicate(timeout=PATIENCE_S)
+
+    assert process.returncode == 1
+    assert 'if __name__ == "__main__"' in printed.replace("'", '"')
+    assert printed.splitlines()[-1].startswith("tailrace.worker.ProcessStartError: a child process cannot start")
+
+
+RELOADED = """
+from tailrace.worker import Worker
+from reloaded_values import VALUE
+worker = Worker(["queue-" + VALUE])
+worker.task(name="nothing")(print)
+"""
+
+
+def test_worker_starts_anew_when_its_source_has_changed(server: ScriptedServer, tmp_path: Path) -> None:
+    values = tmp_path / "reloaded_values.py"
+    (tmp_path / "reloaded.py").write_text(RELOADED)
+    values.write_text("VALUE = 'a'\n")
+    with started("reloaded:worker", "--address", server.address, "--autoreload", cwd=tmp_path) as process:
+        first = server.next_stream().greet()
+
+        values.write_text("VALUE = 'ab'\n")
+        await_line(process, "source_changed")
+        second = server.next_stream().greet()
+
+        values.write_text("VALUE =\n")
+        await_line(process, "waiting for its source to change")
+        values.write_text("VALUE = 'abc'\n")
+        third = server.next_stream().greet()
+
+        process.terminate()
+        assert exit_of(process)[0] == 0
+
+    assert [list(hello.worker.queues) for hello in (first, second, third)] == [["queue-a"], ["queue-ab"], ["queue-abc"]]
+
+
+def test_autoreload_does_not_wait_for_a_worker_that_is_not_named() -> None:
+    with started("reloaded", "--autoreload") as process:
+        assert exit_of(process)[0] == 2
 
 
 def test_refused_worker_exits_with_1_and_says_why(server: ScriptedServer) -> None:

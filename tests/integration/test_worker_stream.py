@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import grpc
@@ -435,6 +436,24 @@ def test_keepalives_of_the_server_keep_the_stream(server: ScriptedServer) -> Non
             assert not stream.gone.wait(0.2)
             stream.send(wire.WorkResponse())
         assert not stream.gone.is_set()
+
+
+def test_worker_that_the_server_has_taken_leave_of_waits_for_no_more_answers(
+    server: ScriptedServer, gate: Gate
+) -> None:
+    server.says_goodbye = False
+    worker = a_worker(gate, concurrency=1, grace=timedelta(seconds=10 * PATIENCE_S))
+    worker.start(server.address)
+    stream = server.greeted_stream()
+    stream.assign(an_assignment(1, task_type="thread_gate"))
+    gate.await_entry()
+    stream.send(assignments(an_assignment(2)))
+    stream.send(statuses(a_status(1, held=False)))
+    with ThreadPoolExecutor() as stopping:
+        stopped = stopping.submit(worker.stop)
+        stream.await_frame("releases")
+        stream.say_goodbye()  # the server knows that both leases were lost
+        stopped.result(PATIENCE_S)
 
 
 def test_server_that_does_not_say_welcome_is_left_for_a_new_stream(server: ScriptedServer) -> None:

@@ -12,6 +12,7 @@ logger = logging.getLogger(__name__)
 
 worker = Worker(["default"], concurrency=4, grace_period=timedelta(seconds=10))
 impatient = Worker(["default"], concurrency=4, grace_period=timedelta(0))
+bare = Worker()
 not_a_worker = "tasks"
 
 
@@ -40,5 +41,6 @@ async def take_on_loop(seconds: float) -> str:
     return "taken"
 
 
+bare.task(take)
 impatient.task(take)
 impatient.task(take_on_loop)

@@ -216,4 +216,20 @@ LIFE = (
         "errors.py",
         ('"cannot be reached", may_have_run=was_sent)', '"cannot be reached", may_have_run=False)'),
     ),
+    redis(
+        "transition: what began is told as long as it was ready before",
+        "lua/_rules.lua",
+        ("NOW - (task.due_ms or task.update_ms), 0", "NOW - task.update_ms, 0"),
+    ),
+    redis(
+        "transition: a lease that ended with another attempt to come is not told",
+        "lua/_counting.lua",
+        (" or task.old_place == 'lease' and task.place ~= 'lease'", ""),
+    ),
+    redis(
+        "transition: the failure before a retry is not told",
+        "lua/_rules.lua",
+        ("  task.failure_kind = failure_kind_of(failure)\n  put(task, 'f', failure)", "  put(task, 'f', failure)"),
+    ),
+    redis("transition: a purge tells of no ends", "lua/purge_queue.lua", ("began_parts, ended_parts}", "{}, {}}")),
 )

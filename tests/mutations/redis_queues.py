@@ -50,7 +50,7 @@ QUEUES = (
         "lua/submit_tasks.lua",
         ("if change.is_watched then watch(task, false) end", ""),
     ),
-    redis("a purge tells nobody", "lua/purge_queue.lua", ("cursor, change_lines()}", "cursor, {}}")),
+    redis("a purge tells nobody", "lua/purge_queue.lua", ("cursor, change_lines(), ", "cursor, {}, ")),
     redis(
         "a queue is not known for having a task", "lua/_queues.lua", ("if not is_known[queue] then", "if false then")
     ),

@@ -9,8 +9,8 @@ LIFE = (
         (LEASE, "record.place is Place.LEASE and ", ""),
         (
             TASK,
-            "now_ms + delay_ms if delayed else None,\n        lease_token=None,",
-            "now_ms + delay_ms if delayed else None,",
+            "now_ms + delay_ms if delayed else record.due_ms,\n        lease_token=None,",
+            "now_ms + delay_ms if delayed else record.due_ms,",
         ),
         (TASK, "due_ms=None,\n        lease_token=None,", "due_ms=None,"),
     ),
@@ -143,5 +143,21 @@ LIFE = (
     sqlite(
         "records go early",
         (f"{SQLITE}/statements.py", "place = 'done' AND expire_ms <= ?", "place = 'done' AND expire_ms <= ? + 9999999"),
+    ),
+    sqlite(
+        "transition: a delay counts as waiting",
+        ("domain/transition.py", "before.update_ms if before.due_ms is None else before.due_ms", "before.update_ms"),
+    ),
+    sqlite(
+        "transition: a release counts as a failure",
+        (
+            "domain/transition.py",
+            "after.failed_attempts > before.failed_attempts or after.lost_leases > before.lost_leases",
+            "after.state is TaskState.RETRY",
+        ),
+    ),
+    sqlite(
+        "transition: what is released is told without its type",
+        (f"{SQLITE}/operations.py", "for release in releases), with_heads=True)", "for release in releases))"),
     ),
 )

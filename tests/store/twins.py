@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from tailrace.server.domain.detail import TaskDetail
 from tailrace.server.domain.task import Place, TaskSnapshot
+from tailrace.server.domain.transition import Transitions
 from tailrace.server.store.base import Store
 from tailrace.server.store.changes import Change, DrainRequested, EpochBreak, LeaseNews, QueueReady, TaskChanged
 from tailrace.server.store.operators import QueueStats
@@ -32,6 +33,8 @@ class Twin:
     def __init__(self, harness: Harness) -> None:
         self.harness = harness
         self._changes: AsyncIterator[Change] = harness.store.changes()
+        self._observed = list[Transitions]()
+        harness.store.observe(self._observed.append)
         self._sign = itertools.count()
 
     @property
@@ -41,6 +44,7 @@ class Twin:
     async def reopen(self) -> None:
         await self.harness.reopen()
         self._changes = self.harness.store.changes()
+        self.store.observe(self._observed.append)
 
     async def hear(self) -> list[Change]:
         """Take all that was told since the last time: what comes before the answer to a request to drain.
@@ -55,6 +59,16 @@ class Twin:
             while not heard or heard[-1] != sign:
                 heard.append(await anext(self._changes))
         return heard
+
+    def observed(self) -> Mapping[str, Counter[Any]]:
+        """Take the transitions told since the last time, however many calls of an operation they were spread over."""
+        observed: dict[str, Counter[Any]] = {}
+        for each in self._observed:
+            told = [*each.accepted, *each.began, *each.ended]
+            observed.setdefault(each.operation, Counter()).update(told)
+            observed[each.operation].update(each.delivered)
+        self._observed.clear()
+        return {operation: counts for operation, counts in observed.items() if counts}
 
     async def look(self, partition: int, task_ids: Sequence[str]) -> tuple[Details, Sequence[QueueStats]]:
         """Read all that there is to see."""
@@ -106,6 +120,8 @@ class Twins:
         """Ask both; compare their answers, all tasks and queues afterwards, and what was told. Returns the answer."""
         answers = [await call(twin.store) for twin in self._twins]
         assert answers[0] == answers[1], f"answered {answers[0]}\n     and {answers[1]}"
+        observed = [twin.observed() for twin in self._twins]
+        assert observed[0] == observed[1], f"observed {observed[0]}\n     and {observed[1]}"
 
         before = self._known[partition]
         await self._look(partition)

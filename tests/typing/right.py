@@ -1,5 +1,6 @@
 """Usages that every type checker takes, and what they come to. Never run."""
 
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any, assert_type
 
 from tailrace.client import AsyncClient, AsyncioResult, AsyncResult, Client, TaskFunction
@@ -41,6 +42,11 @@ def many(client: Client) -> None:
     assert_type(client.gather(results, return_exceptions=True), list[int | Exception])
     for result in client.as_completed(results, timeout=10):
         assert_type(result, AsyncResult[int])
+    assert_type(client.imap(add, [(1, 2), (3,)]), Iterator[AsyncResult[int]])
+    assert_type(client.options(priority=1).imap(fetch, [(1,)], look_ahead=10), Iterator[AsyncResult[Order]])
+    assert_type(client.imap("add", [(1, 2)]), Iterator[AsyncResult[Any]])
+    for drawn in client.as_completed(client.imap(fetch_later, [(1,)])):
+        assert_type(drawn.get(), Order)
     client.revoke(*results, "an-id", force=True)
 
 
@@ -75,3 +81,13 @@ async def submits_in_asyncio(client: AsyncClient) -> None:
     async for each in client.as_completed(results):
         assert_type(each, AsyncioResult[int])
     await client.revoke(*results)
+
+
+async def draws_in_asyncio(client: AsyncClient, rows: AsyncIterator[tuple[int]]) -> None:
+    assert_type(await client.map(add, rows), list[AsyncioResult[int]])
+    assert_type(await client.options(priority=1).map("add", rows), list[AsyncioResult[Any]])
+    assert_type(client.imap(fetch, rows), AsyncGenerator[AsyncioResult[Order], None])
+    assert_type(client.options(priority=1).imap(add, [(1,)]), AsyncGenerator[AsyncioResult[int], None])
+    assert_type(client.imap("add", rows, look_ahead=10), AsyncGenerator[AsyncioResult[Any], None])
+    async for each in client.as_completed(client.imap(fetch, rows)):
+        assert_type(await each, Order)

@@ -1,6 +1,6 @@
 """Usages that every type checker refuses: each line is marked, with what mypy calls its error. Never run."""
 
-from tailrace.client import AsyncClient, Client
+from tailrace.client import AsyncClient, AsyncResult, Client
 from tests.typing.tasks import Order, add, fetch, greet, worker
 
 
@@ -34,6 +34,10 @@ def wrong_results(client: Client) -> None:
 def wrong_map(client: Client) -> None:
     client.map(add, [1, 2])  # wrong: arg-type, list-item
     client.map(print, [(1,)])  # wrong: call-overload
+    client.imap(add, [1, 2])  # wrong: arg-type, list-item
+    client.imap(print, [(1,)])  # wrong: call-overload
+    texts: list[AsyncResult[str]] = list(client.imap(add, [(1, 2)]))  # wrong: arg-type
+    del texts
 
 
 async def wrong_in_asyncio(client: AsyncClient) -> None:

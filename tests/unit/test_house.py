@@ -17,6 +17,8 @@ NOT_IN_PLAIN_INSTALL = (
     "grpc_health",
     "grpc_reflection",
     "grpc_status",
+    "opentelemetry",
+    "prometheus_client",
     "redis",
     "rich",
     "structlog",
@@ -107,7 +109,9 @@ def test_pinned_versions_satisfy_the_project() -> None:
         if "==" in line
     }
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    wanted = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["server"]]
+    wanted = list(project["project"]["dependencies"])
+    for extra in ("server", "otel"):
+        wanted += project["project"]["optional-dependencies"][extra]
     for group in project["dependency-groups"].values():
         wanted += [requirement for requirement in group if isinstance(requirement, str)]
 

@@ -19,6 +19,7 @@ from tailrace.client._errors import (
     BatchSubmitError,
     CallRefusedError,
     ClientClosedError,
+    ForkedProcessError,
     InternalServerError,
     InvalidRequestError,
     LeaseLostError,
@@ -41,6 +42,7 @@ from tailrace.client._errors import (
     TaskRevokedError,
     WaitTimeoutError,
     WorkerNotFoundError,
+    WrongLoopError,
 )
 from tailrace.client._options import Options
 from tailrace.client._outcome import TaskState
@@ -60,6 +62,7 @@ __all__ = [
     "CallRefusedError",
     "Client",
     "ClientClosedError",
+    "ForkedProcessError",
     "InternalServerError",
     "InvalidRequestError",
     "LeaseLostError",
@@ -90,4 +93,5 @@ __all__ = [
     "TaskState",
     "WaitTimeoutError",
     "WorkerNotFoundError",
+    "WrongLoopError",
 ]

@@ -1,23 +1,32 @@
 """The calls of the asyncio client: its channels, and the loops that repeat calls and resume streams."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+import weakref
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import grpc
 import grpc.aio
 
-from tailrace.client import _channel
+from tailrace.client._async_connections import AsyncConnections
 from tailrace.client._async_fan_in import async_fan_in
+from tailrace.client._async_following import AsyncFollowing
+from tailrace.client._async_inbox import AsyncInbox
+from tailrace.client._async_watch import AsyncWatch
 from tailrace.client._batches import Chunk, chunks
-from tailrace.client._errors import ClientClosedError, TailraceError, error_from
+from tailrace.client._errors import TailraceError, error_from
+from tailrace.client._fork import process
+from tailrace.client._outcome import Outcome
 from tailrace.client._retry import Tries
 from tailrace.client._settings import ClientSettings
 from tailrace.client._status import CallStatus, status_of
-from tailrace.client._stream_channels import StreamChannels
-from tailrace.client._waiting import SILENCE_LIMIT_S, News, Wait, split_targets
-from tailrace.v1.task_service_pb2 import SubmitRequest, WaitForRequest, WaitForResponse
-from tailrace.v1.task_service_pb2_grpc import TaskServiceStub
+from tailrace.client._targets import Interest, are_followable
+from tailrace.client._tracing import call_metadata
+from tailrace.client._waiting import SILENCE_LIMIT_S, News, Wait, is_short, split_targets
+from tailrace.client._watch import closed
+from tailrace.client._watched_batch import WatchedBatch
+from tailrace.v1.task_service_pb2 import SubmitRequest, SubmitResponse, WaitForRequest, WaitForResponse
 
 if TYPE_CHECKING:
     from tailrace.v1.task_service_pb2_grpc import TaskServiceAsyncStub
@@ -32,44 +41,68 @@ class _UnaryCall(Awaitable[ResultT_co], Protocol[ResultT_co]):
 
 
 class AsyncCalls:
-    """The channels of one client, and the loops that repeat calls and resume streams on them.
+    """The calls of one client, over the connections that it has in its event loop.
 
-    The channels are opened in the event loop that uses the client first, and belong to it.
+    They are opened in the loop that uses the client first. Once that loop is closed the next one may have its turn.
     """
 
     def __init__(self, settings: ClientSettings, *, silence_limit_s: float = SILENCE_LIMIT_S) -> None:
         self._settings = settings
         self._silence_limit_s = silence_limit_s
-        self._channel: grpc.aio.Channel | None = None
-        self._stub: TaskServiceAsyncStub | None = None
-        self._streams: StreamChannels[grpc.aio.Channel, TaskServiceAsyncStub] = StreamChannels(
-            self._open_stream_channel, TaskServiceStub
-        )
+        self._connections: AsyncConnections | None = None
+        self._closer: weakref.finalize[..., AsyncCalls] | None = None
         self._is_closed = False
 
     @property
     def stub(self) -> "TaskServiceAsyncStub":
-        """The stub for unary calls.
-
-        Raises:
-            ClientClosedError: The client is closed.
-        """
-        self._refuse_if_closed()
-        if self._stub is None:
-            options = _channel.call_channel_options()
-            self._channel = grpc.aio.insecure_channel(self._settings.address, options=options)
-            self._stub = TaskServiceStub(self._channel)
-        return self._stub
+        """The stub for unary calls; see ``AsyncConnections.stub``."""
+        return self._mine.stub
 
     async def close(self) -> None:
         """Close every channel. Calls under way in other tasks raise ClientClosedError."""
         self._is_closed = True
-        channels = self._streams.remove_all()
-        if self._channel is not None:
-            channels.append(self._channel)
-            self._channel = None
-        for channel in channels:
-            await channel.close()
+        connections, self._connections = self._connections, None
+        if connections is None or connections.generation != process.generation or connections.loop.is_closed():
+            return
+        if self._closer is not None:
+            self._closer.detach()
+        if connections.loop is asyncio.get_running_loop():
+            await connections.close()
+        else:
+            connections.let_go()
+
+    def interest_in(self, task_id: str) -> Interest:
+        """Return what a handle of a submitted task holds, for as long as somebody may ask what became of it."""
+        return self._mine.watch.interest_in(task_id)
+
+    def claim(self, task_id: str) -> Outcome | None:
+        """Return the end of a task that came by itself, if it is there; it is kept by whoever claims it."""
+        task = None if self._connections is None else self._connections.watch.claim(task_id)
+        return None if task is None else Outcome(task)
+
+    @property
+    def _mine(self) -> AsyncConnections:
+        """The connections of this event loop, in this process.
+
+        Raises:
+            ClientClosedError: The client is closed.
+            WrongLoopError: The client is in use in another event loop.
+        """
+        connections = self._connections
+        if connections is not None and connections.is_usable_here():
+            return connections
+        return self._begin_anew()
+
+    def _begin_anew(self) -> AsyncConnections:
+        self._refuse_if_closed()
+        before = self._connections
+        if before is not None and self._closer is not None:
+            self._closer.detach()
+            if before.generation != process.generation:
+                process.leave_alone(before)
+        self._connections = AsyncConnections(self._settings, self._silence_limit_s)
+        self._closer = weakref.finalize(self, self._connections.let_go)
+        return self._connections
 
     async def call(
         self,
@@ -104,6 +137,62 @@ class AsyncCalls:
                 raise error_from(tries.verdict(status), task_id=task_id)
             await asyncio.sleep(pause_s)
 
+    async def submit(self, request: SubmitRequest, repeat_for_s: float) -> SubmitResponse:
+        """Submit one task, on the Watch stream if there is one, as often as it takes.
+
+        Raises:
+            TailraceError: It was not accepted, or perhaps not.
+        """
+        tries = self._tries(repeat_for_s)
+        while True:
+            answer = await self._submit_once(request, tries)
+            if isinstance(answer, SubmitResponse):
+                return answer
+            pause_s = tries.pause_after(answer)
+            if pause_s is None:
+                raise error_from(tries.verdict(answer), task_id=request.task_id)
+            await asyncio.sleep(pause_s)
+
+    async def submit_many(self, requests: Sequence[SubmitRequest], repeat_for_s: float) -> dict[str, TailraceError]:
+        """Submit many on the Watch stream; return why some were not accepted, by task_id.
+
+        What the stream does not take, or what a store that is away did not, goes by calls of its own, as often as it
+        takes.
+        """
+        watch = self._mine.watch
+        if watch.is_off or not requests:
+            return await self.submit_batch(requests, repeat_for_s)
+        done = asyncio.Event()
+        batch = WatchedBatch(requests, done.set)
+        try:
+            is_moving = True
+            for request in requests:
+                if is_moving:
+                    is_moving = await self._put(batch, request, watch, repeat_for_s)
+            while is_moving and not done.is_set():
+                is_moving = await self._is_moving(batch, done)
+        finally:
+            watch.withdraw(batch.submits)
+        batch.raise_failure()
+        batch.give_up(watch.why_not())
+        if batch.left:
+            batch.errors |= await self.submit_batch(batch.left, repeat_for_s)
+        return batch.errors
+
+    async def _put(self, batch: WatchedBatch, request: SubmitRequest, watch: AsyncWatch, repeat_for_s: float) -> bool:
+        tries = self._tries(repeat_for_s)
+        submit = batch.submit(request, last_start_s=tries.last_start_s)
+        return submit is None or await watch.put(submit, tries.end_s)
+
+    async def _is_moving(self, batch: WatchedBatch, done: asyncio.Event) -> bool:
+        open_count = batch.open_count
+        try:
+            async with asyncio.timeout(self._settings.call_timeout_s):
+                await done.wait()
+        except TimeoutError:
+            return batch.open_count < open_count
+        return True
+
     async def submit_batch(self, requests: Sequence[SubmitRequest], repeat_for_s: float) -> dict[str, TailraceError]:
         """Submit many, each call as often as it takes; return why some were not accepted, by task_id."""
         errors: dict[str, TailraceError] = {}
@@ -126,10 +215,46 @@ class AsyncCalls:
             WaitTimeoutError: The time is up.
             TailraceError: The server refused to be waited on.
         """
+        if with_progress or is_short(timeout_s) or self._mine.watch.is_off or not are_followable(task_ids):
+            return self._follow_alone(task_ids, timeout_s, with_progress=with_progress)
+        return self._follow_watched(task_ids, timeout_s)
+
+    @contextmanager
+    def following(self, timeout_s: float | None) -> Generator[AsyncFollowing, None, None]:
+        """Follow tasks that are not all known yet, until the block ends; see ``follow``."""
+        inbox = AsyncInbox(self._mine.watch, timeout_s)
+        with inbox.following(()):
+            yield AsyncFollowing(inbox, self._follow_alone, is_off=self._mine.watch.is_off)
+
+    async def _follow_watched(self, task_ids: Sequence[str], timeout_s: float | None) -> AsyncGenerator[News, None]:
+        inbox = AsyncInbox(self._mine.watch, timeout_s)
+        with inbox.following(task_ids) as is_followed:
+            while is_followed and inbox.is_open and (ends := await inbox.take()) is not None:
+                for end in ends:
+                    yield end
+        if open_ids := list(inbox.listener.open) if is_followed else task_ids:
+            async with aclosing(self._follow_alone(open_ids, inbox.left_s)) as rest:
+                async for news in rest:
+                    yield news
+
+    def _follow_alone(
+        self, task_ids: Sequence[str], timeout_s: float | None, *, with_progress: bool = False
+    ) -> AsyncGenerator[News, None]:
+        """Follow tasks on streams that carry nothing else."""
         waits = [Wait(part, timeout_s=timeout_s, with_progress=with_progress) for part in split_targets(task_ids)]
         if len(waits) == 1:
             return self._follow(waits[0])
         return async_fan_in([self._follow(wait) for wait in waits])
+
+    async def _submit_once(self, request: SubmitRequest, tries: Tries) -> SubmitResponse | CallStatus:
+        watch = self._mine.watch
+        if not watch.is_off:
+            answer = await watch.submit(request, end_s=tries.end_s, last_start_s=tries.last_start_s)
+            if callable(answer):
+                raise answer()
+            if answer is not None:
+                return answer
+        return await self._try(self.stub.Submit, request, tries)
 
     def _tries(self, repeat_for_s: float | None) -> Tries:
         return Tries(timeout_s=self._settings.call_timeout_s, repeat_for_s=repeat_for_s)
@@ -152,7 +277,9 @@ class AsyncCalls:
     ) -> ResponseT | CallStatus:
         self._refuse_if_closed()
         cancels = _cancel_requests()
-        call = method(request, timeout=tries.timeout_s(), wait_for_ready=tries.waits_for_ready)
+        call = method(
+            request, timeout=tries.timeout_s(), wait_for_ready=tries.waits_for_ready, metadata=call_metadata()
+        )
         try:
             return await call
         except grpc.aio.AioRpcError as error:
@@ -166,8 +293,13 @@ class AsyncCalls:
         while not wait.is_over():
             plan = wait.next_stream()
             self._refuse_if_closed()
-            with self._streams.lend() as stub:
-                call = stub.WaitFor(plan.request, timeout=plan.timeout_s, wait_for_ready=plan.waits_for_ready)
+            with self._mine.streams.lend() as stub:
+                call = stub.WaitFor(
+                    plan.request,
+                    timeout=plan.timeout_s,
+                    wait_for_ready=plan.waits_for_ready,
+                    metadata=call_metadata(),
+                )
                 try:
                     while isinstance(answer := await self._read(call), WaitForResponse):
                         for news in wait.take(answer):
@@ -213,10 +345,7 @@ class AsyncCalls:
 
     def _refuse_if_closed(self) -> None:
         if self._is_closed:
-            raise ClientClosedError("the client is closed")
-
-    def _open_stream_channel(self) -> grpc.aio.Channel:
-        return grpc.aio.insecure_channel(self._settings.address, options=_channel.stream_channel_options())
+            raise closed()
 
 
 def _cancel_requests() -> int:

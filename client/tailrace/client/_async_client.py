@@ -1,6 +1,6 @@
 """AsyncClient: the client for asyncio."""
 
-from collections.abc import AsyncGenerator, Awaitable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Collection, Iterable, Sequence
 from contextlib import aclosing
 from datetime import timedelta
 from functools import partial
@@ -9,10 +9,12 @@ from typing import Any, Literal, Self, TypeVar, Unpack, cast, overload
 
 from tailrace.client import _spans
 from tailrace.client._async_calls import AsyncCalls
+from tailrace.client._async_drawing import AnyIterable, each_of
+from tailrace.client._async_drawn_results import DrawnResults
 from tailrace.client._async_result import AsyncioResult
 from tailrace.client._async_submitter import AsyncSubmitter
 from tailrace.client._codec import PayloadCodec
-from tailrace.client._completion import Completion
+from tailrace.client._completion import LOOK_AHEAD, Completion
 from tailrace.client._conversion import Conversion
 from tailrace.client._gathering import Gathering
 from tailrace.client._options import Options, SubmitOptions
@@ -32,6 +34,16 @@ class AsyncClient:
 
     Connecting, and connecting again after an outage, happens by itself: nothing fails for lack of a server before a
     call is made, and every call is repeated while that can help.
+
+    What is submitted one by one, and all waits, share one stream, whichever tasks they come from: what gathers while a
+    message is on its way goes into the next one. Results of tasks that were submitted here come by themselves. Those
+    that nobody has asked for yet are kept as long as their handles live, 10,000 of them or 16 MiB at most; what is
+    beyond that is asked for anew.
+
+    Make one client for each event loop: in a second one that runs beside the first, calls raise WrongLoopError. Once
+    the first is closed, the next one may use the client. gRPC itself is at its best with one event loop in a process;
+    with several it logs BlockingIOErrors, which are noise. A client that was used before its process forked raises
+    ForkedProcessError in the child; one that was only made works there.
     """
 
     def __init__(
@@ -89,6 +101,9 @@ class AsyncClient:
         Every argument but the first goes to the task; what concerns the submission goes to ``options``. Cancelled, it
         leaves open whether the task was accepted: give it a task_id by ``options`` if that matters.
 
+        What many coroutines submit at once shares messages of up to 1000 tasks or 3.5 MB, and is accepted in the order
+        of the calls. While 4000 tasks, or 14 MB of them, are without an answer, ``submit`` waits for room.
+
         Args:
             task: The task's type, or the function that ``@worker.task`` decorated.
             *args: Plain JSON values, the types that docs/payloads.md lists, or one protobuf message.
@@ -106,19 +121,21 @@ class AsyncClient:
 
     @overload
     async def map(
-        self, task: TaskFunction[..., Awaitable[R]], argument_tuples: Iterable[Sequence[Any]], /
+        self, task: TaskFunction[..., Awaitable[R]], argument_tuples: AnyIterable[Sequence[Any]], /
     ) -> list[AsyncioResult[R]]: ...
 
     @overload
     async def map(
-        self, task: TaskFunction[..., R], argument_tuples: Iterable[Sequence[Any]], /
+        self, task: TaskFunction[..., R], argument_tuples: AnyIterable[Sequence[Any]], /
     ) -> list[AsyncioResult[R]]: ...
 
     @overload
-    async def map(self, task: str, argument_tuples: Iterable[Sequence[Any]], /) -> list[AsyncioResult[Any]]: ...
+    async def map(self, task: str, argument_tuples: AnyIterable[Sequence[Any]], /) -> list[AsyncioResult[Any]]: ...
 
-    async def map(self, task: str | NamedTask, argument_tuples: Iterable[Sequence[Any]], /) -> list[AsyncioResult[Any]]:
-        """Submit a task for each tuple of arguments, many to a call.
+    async def map(
+        self, task: str | NamedTask, argument_tuples: AnyIterable[Sequence[Any]], /
+    ) -> list[AsyncioResult[Any]]:
+        """Submit a task for each tuple of arguments, in order, many to a message. ``imap`` does so lazily.
 
         Args:
             task: As for ``submit``.
@@ -132,6 +149,56 @@ class AsyncClient:
             PayloadError: An argument cannot be carried. Nothing was submitted.
         """
         return await self._submitter.map(cast("str", task), argument_tuples)
+
+    @overload
+    def imap(
+        self,
+        task: TaskFunction[..., Awaitable[R]],
+        argument_tuples: AnyIterable[Sequence[Any]],
+        /,
+        *,
+        look_ahead: int = LOOK_AHEAD,
+    ) -> AsyncGenerator[AsyncioResult[R], None]: ...
+
+    @overload
+    def imap(
+        self,
+        task: TaskFunction[..., R],
+        argument_tuples: AnyIterable[Sequence[Any]],
+        /,
+        *,
+        look_ahead: int = LOOK_AHEAD,
+    ) -> AsyncGenerator[AsyncioResult[R], None]: ...
+
+    @overload
+    def imap(
+        self, task: str, argument_tuples: AnyIterable[Sequence[Any]], /, *, look_ahead: int = LOOK_AHEAD
+    ) -> AsyncGenerator[AsyncioResult[Any], None]: ...
+
+    def imap(
+        self,
+        task: str | NamedTask,
+        argument_tuples: AnyIterable[Sequence[Any]],
+        /,
+        *,
+        look_ahead: int = LOOK_AHEAD,
+    ) -> AsyncGenerator[AsyncioResult[Any], None]:
+        """Do as ``map`` does, but lazily: submit tasks as results are asked for. Takes more than fits into memory.
+
+        Nothing is submitted before the first is asked for. ``as_completed`` draws from it as tasks are done:
+        ``async for done in client.as_completed(client.imap("add", rows)): ...``.
+
+        Args:
+            task: The task's type, or the function that ``@worker.task`` decorated.
+            argument_tuples: Drawn from one by one; asynchronous ones may take their time.
+            look_ahead: How many tasks may be on their way to the server at a time; a result is yielded, in the order
+                of the arguments, once the server has its task.
+
+        Raises:
+            PayloadError: An argument cannot be carried; what came before it may have been submitted.
+            TailraceError: A task was not accepted, as ``submit`` says; up to ``look_ahead`` after it may have been.
+        """
+        return self._submitter.imap(cast("str", task), argument_tuples, look_ahead=look_ahead)
 
     def options(self, **options: Unpack[Options]) -> AsyncSubmitter:
         """Return a view of this client that submits with these options.
@@ -161,7 +228,7 @@ class AsyncClient:
         return await self.result(task_id).resubmit(new_task_id=new_task_id)
 
     async def as_completed(
-        self, results: Iterable[AsyncioResult[R]], timeout: float | timedelta | None = None
+        self, results: AnyIterable[AsyncioResult[R]], timeout: float | timedelta | None = None
     ) -> AsyncGenerator[AsyncioResult[R], None]:
         """Yield results as their tasks are done, those done already first. Their ``get`` then returns at once.
 
@@ -169,13 +236,19 @@ class AsyncClient:
         ``contextlib.aclosing``, which ends the waiting there and then.
 
         Args:
-            results: Any number.
+            results: A list, or another collection, of any size. An iterator, such as ``imap`` gives, is drawn from as
+                its tasks are done, so that no more than 1000 are waited for at a time: it may be longer than memory.
             timeout: For all of them, in seconds or as a timedelta; None waits for ever.
 
         Raises:
             WaitTimeoutError: Some were not done in time.
         """
         timeout_s = None if timeout is None else _spans.to_seconds(timeout)
+        if not isinstance(results, Collection):
+            async with aclosing(self._as_drawn(each_of(results), timeout_s)) as drawn:
+                async for result in drawn:
+                    yield result
+            return
         completion = Completion(results)
         for result in completion.known:
             yield result
@@ -186,6 +259,19 @@ class AsyncClient:
             async for finished in news:
                 for result in completion.finish(finished):
                     yield result
+
+    async def _as_drawn(
+        self, results: AsyncGenerator[AsyncioResult[R], None], timeout_s: float | None
+    ) -> AsyncGenerator[AsyncioResult[R], None]:
+        """Yield results as their tasks are done, while drawing more."""
+        with self._calls.following(timeout_s) as following:
+            drawn = DrawnResults(results, following)
+            try:
+                while not drawn.is_over:
+                    for result in await drawn.next():
+                        yield result
+            finally:
+                await drawn.close()
 
     @overload
     async def gather(

@@ -14,6 +14,8 @@ from tailrace.client._outcome import Outcome, TaskState
 from tailrace.client._progress import Progress
 from tailrace.client._resubmission import RESUBMIT_REPEAT_FOR_S, forget_request, resubmit_request
 from tailrace.client._revocation import outcome_in, revoke_request, status_in
+from tailrace.client._targets import Interest
+from tailrace.client._tracing import calling
 from tailrace.client._type_variables import R_co, T
 from tailrace.client._waiting import Advanced, Finished
 from tailrace.v1.task_service_pb2 import GetResultRequest
@@ -26,8 +28,11 @@ class AsyncioResult(Generic[R_co]):
     nobody submitted, or whose record expired, all that is awaited but ``forget`` raises TaskNotFoundError.
     """
 
-    def __init__(self, task_id: str, calls: AsyncCalls, conversion: Conversion) -> None:
+    def __init__(
+        self, task_id: str, calls: AsyncCalls, conversion: Conversion, interest: Interest | None = None
+    ) -> None:
         self._id = task_id
+        self._interest = interest
         self._calls = calls
         self._conversion = conversion
         self._last: Outcome | None = None
@@ -86,10 +91,11 @@ class AsyncioResult(Generic[R_co]):
         Raises:
             TaskNotFoundError: There is no such task.
         """
-        if self._final is None:
+        if self._claim() is None:
             request = GetResultRequest(task_id=self._id)
             response = await self._calls.call(self._calls.stub.GetResult, request, task_id=self._id)
             return self._remember(Outcome(response.task)).state
+        assert self._final is not None
         return self._final.state
 
     def __await__(self) -> Generator[Any, Any, R_co]:
@@ -169,7 +175,8 @@ class AsyncioResult(Generic[R_co]):
         Args:
             type_: A class, or any other annotation: ``list[Order]``, ``Order | None``. Any: as it came.
         """
-        again: AsyncioResult[Any] = AsyncioResult(self._id, self._calls, self._conversion.returning(type_))
+        conversion = self._conversion.returning(type_)
+        again: AsyncioResult[Any] = AsyncioResult(self._id, self._calls, conversion, self._interest)
         again._last, again._final = self._last, self._final
         return again
 
@@ -182,6 +189,7 @@ class AsyncioResult(Generic[R_co]):
             TaskNotTerminalError: The task is not done. Revoke it first, or wait for it.
         """
         await self._calls.call(self._calls.stub.DeleteTask, forget_request(self._id), task_id=self._id)
+        self._calls.claim(self._id)
         self._last = self._final = None
 
     async def resubmit(self, *, new_task_id: str | None = None) -> "AsyncioResult[R_co]":
@@ -204,9 +212,10 @@ class AsyncioResult(Generic[R_co]):
         """
         request = resubmit_request(self._id, new_task_id)
         try:
-            response = await self._calls.call(
-                self._calls.stub.ResubmitTask, request, repeat_for_s=RESUBMIT_REPEAT_FOR_S, task_id=self._id
-            )
+            with calling("resubmit", self._id):
+                response = await self._calls.call(
+                    self._calls.stub.ResubmitTask, request, repeat_for_s=RESUBMIT_REPEAT_FOR_S, task_id=self._id
+                )
         except ServerUnavailableError as error:
             error.task_id = request.new_task_id
             raise
@@ -218,16 +227,24 @@ class AsyncioResult(Generic[R_co]):
         self, timeout: float | timedelta | None, on_progress: Callable[[Progress], object] | None
     ) -> Outcome:
         timeout_s = None if timeout is None else _spans.to_seconds(timeout)
-        outcome = self._final
+        outcome = self._claim()
         if outcome is None:
             follow = self._calls.follow([self._id], timeout_s, with_progress=on_progress is not None)
-            async with aclosing(follow) as stream:
-                async for news in stream:
-                    outcome = self._remember(news.known() if isinstance(news, Finished) else news.outcome)
-                    if isinstance(news, Advanced) and on_progress is not None:
-                        await _tell(on_progress, news.progress._read_with(self._conversion.codecs))  # noqa: SLF001
+            with calling("wait", self._id):
+                async with aclosing(follow) as stream:
+                    async for news in stream:
+                        outcome = self._remember(news.known() if isinstance(news, Finished) else news.outcome)
+                        if isinstance(news, Advanced) and on_progress is not None:
+                            await _tell(on_progress, news.progress._read_with(self._conversion.codecs))  # noqa: SLF001
         assert outcome is not None
         return outcome
+
+    def _claim(self) -> Outcome | None:
+        """Return the end, if it is known, or came by itself since the task was submitted here."""
+        if self._final is None and self._interest is not None:
+            outcome = self._calls.claim(self._id)
+            return None if outcome is None else self._remember(outcome)
+        return self._final
 
     def _remember(self, outcome: Outcome) -> Outcome:
         """Learn of an outcome as the server tells it, with its result if there is one."""

@@ -35,18 +35,41 @@ def submit_requests(
         ValueError: The options carry a task_id, which only one task can have.
         PayloadError: An argument cannot be carried; the path starts with the item's number.
     """
+    check_task_id(options)
+    return [item_request(task, index, args, options, conversion) for index, args in enumerate(argument_tuples)]
+
+
+def draw_requests(
+    task: str | NamedTask,
+    argument_tuples: Iterable[Sequence[Any]],
+    options: SubmitOptions,
+    conversion: Conversion,
+) -> Iterator[SubmitRequest]:
+    """Build one request per tuple of arguments, each when it is asked for; raises as ``submit_requests`` does."""
+    check_task_id(options)
+    return (item_request(task, index, args, options, conversion) for index, args in enumerate(argument_tuples))
+
+
+def check_look_ahead(look_ahead: int) -> None:
+    """Refuse what is no number of tasks."""
+    if look_ahead < 1:
+        raise ValueError(f"look_ahead must be at least 1, not {look_ahead}")
+
+
+def check_task_id(options: SubmitOptions) -> None:
+    """Refuse an id that many tasks would have to share."""
     if options.task_id is not None:
         raise ValueError("map submits many tasks, and they cannot share one task_id")
-    return [_item_request(task, index, args, options, conversion) for index, args in enumerate(argument_tuples)]
 
 
-def _item_request(
+def item_request(
     task: str | NamedTask,
     index: int,
     args: Sequence[Any],
     options: SubmitOptions,
     conversion: Conversion,
 ) -> SubmitRequest:
+    """Build one of many requests; see ``submit_requests``."""
     if not isinstance(args, tuple | list):
         raise TypeError(f"map takes a tuple of arguments for each task; item {index} is a {type(args).__name__}")
     try:

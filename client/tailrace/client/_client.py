@@ -1,6 +1,6 @@
 """Client: the synchronous client."""
 
-from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
 from functools import partial
@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, TypeVar, Unpack, cast, overload
 
 from tailrace.client import _spans
 from tailrace.client._codec import PayloadCodec
-from tailrace.client._completion import Completion
+from tailrace.client._completion import LOOK_AHEAD, Completion
 from tailrace.client._conversion import Conversion
 from tailrace.client._gathering import Gathering
 from tailrace.client._options import Options, SubmitOptions
@@ -31,7 +31,16 @@ class Client:
     """Submits tasks and waits for them. Safe to use from any thread; one client per program is enough.
 
     Connecting, and connecting again after an outage, happens by itself: the constructor never fails for lack of a
-    server, and every call is repeated while that can help. A process that forks makes its clients afterwards.
+    server, and every call is repeated while that can help.
+
+    What is submitted one by one, and all waits, share one stream, whichever threads they come from: what gathers while
+    a message is on its way goes into the next one. Results of tasks that were submitted here come by themselves. Those
+    that nobody has asked for yet are kept as long as their handles live, 10,000 of them or 16 MiB at most; what is
+    beyond that is asked for anew.
+
+    A client may be made before its process forks, as prefork servers do. If it was used before, too, calls in the child
+    raise ForkedProcessError, unless GRPC_ENABLE_FORK_SUPPORT=1 was in the environment when Python started; in the
+    parent everything goes on. A client that is not closed is closed when it is collected or the program ends.
     """
 
     def __init__(
@@ -86,6 +95,10 @@ class Client:
 
         Every argument but the first goes to the task; what concerns the submission goes to ``options``.
 
+        Many threads may submit at once: what they submit shares messages of up to 1000 tasks or 3.5 MB, and what comes
+        from one thread is accepted in its order. While 4000 tasks, or 14 MB of them, are without an answer, ``submit``
+        waits for room.
+
         Args:
             task: The task's type, or the function that ``@worker.task`` decorated.
             *args: Plain JSON values, the types that docs/payloads.md lists, or one protobuf message.
@@ -113,7 +126,7 @@ class Client:
     def map(self, task: str, argument_tuples: Iterable[Sequence[Any]], /) -> list[AsyncResult[Any]]: ...
 
     def map(self, task: str | NamedTask, argument_tuples: Iterable[Sequence[Any]], /) -> list[AsyncResult[Any]]:
-        """Submit a task for each tuple of arguments, many to a call.
+        """Submit a task for each tuple of arguments, in order, many to a message. ``imap`` does so lazily.
 
         Args:
             task: As for ``submit``.
@@ -127,6 +140,51 @@ class Client:
             PayloadError: An argument cannot be carried. Nothing was submitted.
         """
         return self._submitter.map(cast("str", task), argument_tuples)
+
+    @overload
+    def imap(
+        self,
+        task: TaskFunction[..., Awaitable[R]],
+        argument_tuples: Iterable[Sequence[Any]],
+        /,
+        *,
+        look_ahead: int = LOOK_AHEAD,
+    ) -> Iterator[AsyncResult[R]]: ...
+
+    @overload
+    def imap(
+        self, task: TaskFunction[..., R], argument_tuples: Iterable[Sequence[Any]], /, *, look_ahead: int = LOOK_AHEAD
+    ) -> Iterator[AsyncResult[R]]: ...
+
+    @overload
+    def imap(
+        self, task: str, argument_tuples: Iterable[Sequence[Any]], /, *, look_ahead: int = LOOK_AHEAD
+    ) -> Iterator[AsyncResult[Any]]: ...
+
+    def imap(
+        self,
+        task: str | NamedTask,
+        argument_tuples: Iterable[Sequence[Any]],
+        /,
+        *,
+        look_ahead: int = LOOK_AHEAD,
+    ) -> Iterator[AsyncResult[Any]]:
+        """Do as ``map`` does, but lazily: submit tasks as results are asked for. Takes more than fits into memory.
+
+        Nothing is submitted before the first is asked for. ``as_completed`` draws from it as tasks are done:
+        ``for done in client.as_completed(client.imap("add", rows)): ...``.
+
+        Args:
+            task: The task's type, or the function that ``@worker.task`` decorated.
+            argument_tuples: Drawn from one by one.
+            look_ahead: How many tasks may be on their way to the server at a time; a result is yielded, in the order
+                of the arguments, once the server has its task.
+
+        Raises:
+            PayloadError: An argument cannot be carried; what came before it may have been submitted.
+            TailraceError: A task was not accepted, as ``submit`` says; up to ``look_ahead`` after it may have been.
+        """
+        return self._submitter.imap(cast("str", task), argument_tuples, look_ahead=look_ahead)
 
     def options(self, **options: Unpack[Options]) -> Submitter:
         """Return a view of this client that submits with these options.
@@ -163,19 +221,41 @@ class Client:
         An unknown task counts as done, and raises TaskNotFoundError when asked.
 
         Args:
-            results: Any number; a thread is used for each thousand when there are more than that.
+            results: A list, or another collection, of any size. An iterator, such as ``imap`` gives, is drawn from as
+                its tasks are done, so that no more than 1000 are waited for at a time: it may be longer than memory.
             timeout: For all of them, in seconds or as a timedelta; None waits for ever.
 
         Raises:
             WaitTimeoutError: Some were not done in time.
         """
         timeout_s = None if timeout is None else _spans.to_seconds(timeout)
+        if not isinstance(results, Collection):
+            yield from self._as_drawn(iter(results), timeout_s)
+            return
         completion = Completion(results)
         yield from completion.known
         awaited_ids = completion.awaited_ids
         if awaited_ids:
             for finished in self._calls.follow(awaited_ids, timeout_s):
                 yield from completion.finish(finished)
+
+    def _as_drawn(self, results: Iterator[AsyncResult[R]], timeout_s: float | None) -> Iterator[AsyncResult[R]]:
+        """Yield results as their tasks are done, while drawing more."""
+        completion: Completion[AsyncResult[R]] = Completion(())
+        with self._calls.following(timeout_s) as following:
+            for result in results:
+                if completion.add(result):
+                    following.add(result.id)
+                else:
+                    yield result
+                for news in following.arrived():
+                    yield from completion.finish(news)
+                while completion.awaited_count >= LOOK_AHEAD:
+                    for news in following.next():
+                        yield from completion.finish(news)
+            while completion.awaited_count:
+                for news in following.next():
+                    yield from completion.finish(news)
 
     @overload
     def gather(

@@ -1,5 +1,6 @@
 """Codecs: what a payload's bytes go through on their way out, and back on their way in."""
 
+import pickle
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -42,6 +43,20 @@ class Codecs:
         if len(self._by_name) < len(codecs):
             raise ValueError("two codecs have the same content_encoding")
         self._first = codecs[0] if codecs else None
+
+    def check_travel(self) -> None:
+        """Check that they can go to another process, as pickles.
+
+        Raises:
+            ValueError: One cannot.
+        """
+        for name, codec in self._by_name.items():
+            try:
+                pickle.dumps(codec)
+            except Exception as error:
+                raise ValueError(
+                    f"the codec {name!r} cannot be pickled, so that child processes cannot have it: {_told(error)}"
+                ) from error
 
     def encode(self, payload: Payload, *, path: str) -> Payload:
         """Encode the bytes of a payload.

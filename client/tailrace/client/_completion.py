@@ -1,7 +1,7 @@
 """Completion: which results of a gathering are still to come."""
 
 from collections.abc import Iterable
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from tailrace.client._conversion import Conversion
 from tailrace.client._outcome import Outcome
@@ -19,6 +19,9 @@ class _Gatherable(Protocol):
     def _remember(self, outcome: Outcome) -> object: ...
 
 
+LOOK_AHEAD: Final = 1000
+"""How many tasks of an iterator are submitted, or waited for, ahead of what was asked for."""
+
 ResultT = TypeVar("ResultT", bound=_Gatherable)
 
 
@@ -32,15 +35,25 @@ class Completion(Generic[ResultT]):
         self.known: list[ResultT] = []
         self._awaited: dict[str, list[ResultT]] = {}
         for result in results:
-            if result._final is not None:  # noqa: SLF001
+            if not self.add(result):
                 self.known.append(result)
-            else:
-                self._awaited.setdefault(result.id, []).append(result)
+
+    def add(self, result: ResultT) -> bool:
+        """Take one more; False where its end is known, so that it is not to be waited for."""
+        if result._final is not None:  # noqa: SLF001
+            return False
+        self._awaited.setdefault(result.id, []).append(result)
+        return True
 
     @property
     def awaited_ids(self) -> list[str]:
         """The ids to be waited for."""
         return list(self._awaited)
+
+    @property
+    def awaited_count(self) -> int:
+        """How many tasks are waited for."""
+        return len(self._awaited)
 
     def finish(self, news: News) -> list[ResultT]:
         """Return the results of a task that is done or unknown; none for one that goes on."""

@@ -7,6 +7,8 @@ TailraceError
 +-- WaitTimeoutError        the task was not done in time (a TimeoutError too)
 +-- BatchSubmitError        some tasks of a batch were not accepted
 +-- ClientClosedError       the client was closed (a RuntimeError too)
++-- ForkedProcessError      gRPC cannot be used in this child process (a RuntimeError too)
++-- WrongLoopError          the AsyncClient is in use in another event loop (a RuntimeError too)
 +-- InvalidRequestError     something in the request is malformed
 +-- LimitExceededError      something in the request is over a limit
 +-- TaskNotFoundError       no such task, or its record expired
@@ -127,6 +129,17 @@ class BatchSubmitError(TailraceError):
 
 class ClientClosedError(TailraceError, RuntimeError):
     """The client was closed."""
+
+
+class ForkedProcessError(TailraceError, RuntimeError):
+    """This process was forked from one that used gRPC already, and calls in it might never return.
+
+    The message says what to do instead.
+    """
+
+
+class WrongLoopError(TailraceError, RuntimeError):
+    """The AsyncClient is in use in another event loop, to which its connections belong. Make one client for each."""
 
 
 class InvalidRequestError(TailraceError):

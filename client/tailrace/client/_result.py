@@ -13,6 +13,8 @@ from tailrace.client._progress import Progress
 from tailrace.client._resubmission import RESUBMIT_REPEAT_FOR_S, forget_request, resubmit_request
 from tailrace.client._revocation import outcome_in, revoke_request, status_in
 from tailrace.client._sync_calls import SyncCalls
+from tailrace.client._targets import Interest
+from tailrace.client._tracing import calling
 from tailrace.client._type_variables import R_co, T
 from tailrace.client._waiting import Finished
 from tailrace.v1.task_service_pb2 import GetResultRequest
@@ -27,8 +29,11 @@ class AsyncResult(Generic[R_co]):
     Safe to use from any thread.
     """
 
-    def __init__(self, task_id: str, calls: SyncCalls, conversion: Conversion) -> None:
+    def __init__(
+        self, task_id: str, calls: SyncCalls, conversion: Conversion, interest: Interest | None = None
+    ) -> None:
         self._id = task_id
+        self._interest = interest
         self._calls = calls
         self._conversion = conversion
         self._final: Outcome | None = None
@@ -152,7 +157,8 @@ class AsyncResult(Generic[R_co]):
         Args:
             type_: A class, or any other annotation: ``list[Order]``, ``Order | None``. Any: as it came.
         """
-        again: AsyncResult[Any] = AsyncResult(self._id, self._calls, self._conversion.returning(type_))
+        conversion = self._conversion.returning(type_)
+        again: AsyncResult[Any] = AsyncResult(self._id, self._calls, conversion, self._interest)
         again._final = self._final
         return again
 
@@ -165,6 +171,7 @@ class AsyncResult(Generic[R_co]):
             TaskNotTerminalError: The task is not done. Revoke it first, or wait for it.
         """
         self._calls.call(self._calls.stub.DeleteTask, forget_request(self._id), task_id=self._id)
+        self._calls.claim(self._id)
         self._final = None
 
     def resubmit(self, *, new_task_id: str | None = None) -> "AsyncResult[R_co]":
@@ -186,9 +193,10 @@ class AsyncResult(Generic[R_co]):
         """
         request = resubmit_request(self._id, new_task_id)
         try:
-            self._calls.call(
-                self._calls.stub.ResubmitTask, request, repeat_for_s=RESUBMIT_REPEAT_FOR_S, task_id=self._id
-            )
+            with calling("resubmit", self._id):
+                self._calls.call(
+                    self._calls.stub.ResubmitTask, request, repeat_for_s=RESUBMIT_REPEAT_FOR_S, task_id=self._id
+                )
         except ServerUnavailableError as error:
             error.task_id = request.new_task_id
             raise
@@ -197,9 +205,10 @@ class AsyncResult(Generic[R_co]):
     def _wait(self, timeout: float | timedelta | None, on_progress: Callable[[Progress], object] | None) -> Outcome:
         timeout_s = None if timeout is None else _spans.to_seconds(timeout)
         # Not read twice: another thread may forget the task.
-        outcome = self._final
+        outcome = self._final or self._claim()
         if outcome is None:
-            with closing(self._calls.follow([self._id], timeout_s, with_progress=on_progress is not None)) as stream:
+            follow = self._calls.follow([self._id], timeout_s, with_progress=on_progress is not None)
+            with calling("wait", self._id), closing(follow) as stream:
                 for news in stream:
                     if isinstance(news, Finished):
                         outcome = news.known()
@@ -210,13 +219,19 @@ class AsyncResult(Generic[R_co]):
         return outcome
 
     def _look(self) -> Outcome:
-        final = self._final
+        final = self._final or self._claim()
         if final is not None:
             return final
         request = GetResultRequest(task_id=self._id)
         outcome = Outcome(self._calls.call(self._calls.stub.GetResult, request, task_id=self._id).task)
         self._remember(outcome)
         return outcome
+
+    def _claim(self) -> Outcome | None:
+        """Return the end that came by itself, since the task was submitted here."""
+        if self._interest is not None and (outcome := self._calls.claim(self._id)) is not None:
+            self._final = outcome
+        return self._final
 
     def _remember(self, outcome: Outcome) -> None:
         """Keep the outcome if it is the last there will be. Outcomes without their result must not come here."""

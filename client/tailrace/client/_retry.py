@@ -65,8 +65,10 @@ class Tries:
         """
         self._clock = clock
         self._dice = dice
-        self._end_s = clock() + timeout_s
-        self._last_start_s = clock() + (timeout_s if repeat_for_s is None else min(timeout_s, repeat_for_s))
+        self.end_s = clock() + timeout_s
+        """When the call's time is up, by the clock."""
+        self.last_start_s = clock() + (timeout_s if repeat_for_s is None else min(timeout_s, repeat_for_s))
+        """When the last try may start."""
         self.failures = 0
         self.is_exhausted = False
         """Whether the calls stopped for lack of time, not for what was answered."""
@@ -74,7 +76,7 @@ class Tries:
 
     def timeout_s(self) -> float:
         """Return how long the try that starts now may take."""
-        return max(0.0, min(_MAX_TRY_S, self._end_s - self._clock()))
+        return max(0.0, min(_MAX_TRY_S, self.end_s - self._clock()))
 
     @property
     def waits_for_ready(self) -> bool:
@@ -101,5 +103,5 @@ class Tries:
         pause_s = CALL_BACKOFF.pause_s(self.failures, self._dice())
         if status.pushback_ms is not None:
             pause_s = max(pause_s, status.pushback_ms / 1000)
-        self.is_exhausted = self._clock() + pause_s >= self._last_start_s
+        self.is_exhausted = self._clock() + pause_s >= self.last_start_s
         return None if self.is_exhausted else pause_s

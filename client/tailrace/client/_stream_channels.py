@@ -37,7 +37,8 @@ class StreamChannels(Generic[ChannelT, StubT]):
         self._make_stub = make_stub
         self._streams_per_channel = streams_per_channel
         self._members: list[_Member[ChannelT, StubT]] = []
-        self._lock = threading.Lock()
+        # A stream that is given back because its reader was collected may be so while another one is lent.
+        self._lock = threading.RLock()
 
     @contextmanager
     def lend(self) -> Generator[StubT, None, None]:

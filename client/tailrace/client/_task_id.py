@@ -1,5 +1,6 @@
 """Task ids: UUIDv7 (RFC 9562, section 5.7), made on this side so that a repeated submit is safe."""
 
+import os
 import secrets
 import threading
 import time
@@ -36,8 +37,14 @@ class TaskIds:
             self._last_tick = max(tick, self._last_tick + 1)
             return self._last_tick
 
+    def begin_anew(self) -> None:
+        """Go on in a forked process, whoever held the lock in the other."""
+        self._lock = threading.Lock()
+
 
 _task_ids = TaskIds()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_task_ids.begin_anew)
 
 
 def new_task_id() -> str:

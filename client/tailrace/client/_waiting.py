@@ -40,6 +40,9 @@ _MAX_STREAM_S = 900.0
 # A wait of no time at all still looks once, and that takes a connection and a round trip.
 _FIRST_LOOK_S = 1.0
 
+SHORT_S = 0.1
+"""A wait below this looks once in any case, with a call of its own: news on a stream may take as long."""
+
 # The server ends a wait in time, with everything it had to say; the call's own deadline is for one that went mute.
 _GRACE_S = 0.25
 
@@ -175,7 +178,7 @@ class Wait:
         Raises:
             TailraceError: It makes no sense to open another one.
         """
-        if status is not None and not self._may_resume(status):
+        if status is not None and not may_resume(status, has_spoken=self._stream_spoke):
             raise error_from(status)
         self._failures += 1
         pause_s = _retry.STREAM_BACKOFF.pause_s(self._failures, self._dice())
@@ -206,11 +209,6 @@ class Wait:
     def _is_own_deadline(self, status: CallStatus) -> bool:
         return self._stream_spoke and status.code is grpc.StatusCode.DEADLINE_EXCEEDED
 
-    def _may_resume(self, status: CallStatus) -> bool:
-        if _retry.is_retryable(status):
-            return True
-        return self._stream_spoke and not status.reason and status.code in _DROPPED
-
     def _request(self, remaining_s: float) -> WaitForRequest:
         request = WaitForRequest(
             targets=[WaitTarget(task_id=each, after_revision=seen) for each, seen in self._revisions.items()],
@@ -226,10 +224,24 @@ class Wait:
         return self._deadline_s - self._clock()
 
     def _timeout_error(self) -> WaitTimeoutError:
-        task_ids = list(self._revisions)
-        what = f"task {task_ids[0]} was" if len(task_ids) == 1 else f"{len(task_ids)} tasks were"
-        message = f"{what} not done after {max(0.0, self._timeout_s):g} s"
-        error = WaitTimeoutError(message, task_id=task_ids[0] if len(task_ids) == 1 else None)
-        if self._last_status is not None:
-            error.__cause__ = error_from(self._last_status)
-        return error
+        return timeout_error(list(self._revisions), self._timeout_s, self._last_status)
+
+
+def may_resume(status: CallStatus, *, has_spoken: bool) -> bool:
+    """Tell whether another stream may do better than one that ended so; ``has_spoken``: after it said something."""
+    return _retry.is_retryable(status) or (has_spoken and not status.reason and status.code in _DROPPED)
+
+
+def is_short(timeout_s: float | None) -> bool:
+    """Tell whether a wait is over so soon that it is to look once in any case, however late news would come."""
+    return timeout_s is not None and timeout_s < SHORT_S
+
+
+def timeout_error(task_ids: Sequence[str], timeout_s: float, status: CallStatus | None) -> WaitTimeoutError:
+    """Return the exception for a wait whose time is up, and what kept it from its news, if anything did."""
+    what = f"task {task_ids[0]} was" if len(task_ids) == 1 else f"{len(task_ids)} tasks were"
+    message = f"{what} not done after {max(0.0, timeout_s):g} s"
+    error = WaitTimeoutError(message, task_id=task_ids[0] if len(task_ids) == 1 else None)
+    if status is not None:
+        error.__cause__ = error_from(status)
+    return error

@@ -47,6 +47,12 @@ def _config(argv: Sequence[str] | None) -> ServerConfig:
         "default: an embedded store in your state directory",
     )
     parser.add_argument(
+        "--metrics",
+        metavar="HOST:PORT",
+        default=config.metrics,
+        help="serve metrics for Prometheus over HTTP, for example on 127.0.0.1:7441; default: nowhere",
+    )
+    parser.add_argument(
         "--max-queue-depth",
         metavar="N",
         type=int,
@@ -71,6 +77,8 @@ async def _serve(config: ServerConfig) -> int:
     stop = _stop_signals()
     await server.start()
     print(f"tailrace server is listening on {server.address}", file=sys.stderr, flush=True)  # noqa: T201
+    if server.metrics_address is not None:
+        print(f"metrics: http://{server.metrics_address}/metrics", file=sys.stderr, flush=True)  # noqa: T201
     waits = [asyncio.create_task(stop.wait()), asyncio.create_task(server.failed.wait())]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:

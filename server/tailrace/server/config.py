@@ -28,6 +28,8 @@ class ServerConfig:
     """How many tasks may wait in one queue before more are refused; None, or 0: no limit."""
     stop_on_empty_store: bool = False
     """Stop, instead of going on, when the store came back without its data."""
+    metrics: str | None = None
+    """HOST:PORT on which metrics are served over HTTP; port 0 picks a free one; None: nowhere."""
     grace_s: float = 10.0
     """How long a stopping server goes on serving the streams that are open; 0 to 3600."""
     log_level: str = "info"
@@ -37,9 +39,9 @@ class ServerConfig:
 
     def __post_init__(self) -> None:
         """Check the bounds."""
-        host, separator, port = self.listen.rpartition(":")
-        if not (separator and host and port.isdecimal() and int(port) <= 65_535):  # noqa: PLR2004
-            raise ValueError(f"listen: {self.listen!r} is not HOST:PORT")
+        _check_address("listen", self.listen)
+        if self.metrics is not None:
+            _check_address("metrics", self.metrics)
         if not 1 <= self.max_payload_bytes <= PAYLOAD_BYTES_CEILING:
             raise ValueError(f"max_payload_bytes: {self.max_payload_bytes} is not from 1 to {PAYLOAD_BYTES_CEILING}")
         if self.max_queue_depth is not None and not 0 <= self.max_queue_depth <= QUEUE_DEPTH_CEILING:
@@ -50,6 +52,12 @@ class ServerConfig:
             raise ValueError(f"log_level: {self.log_level!r} is not debug, info, warning or error")
         if self.log_format not in {"auto", "console", "json"}:
             raise ValueError(f"log_format: {self.log_format!r} is not auto, console or json")
+
+
+def _check_address(name: str, address: str) -> None:
+    host, separator, port = address.rpartition(":")
+    if not (separator and host and port.isdecimal() and int(port) <= 65_535):  # noqa: PLR2004
+        raise ValueError(f"{name}: {address!r} is not HOST:PORT")
 
 
 _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
@@ -67,6 +75,7 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "TAILRACE_MAX_PAYLOAD_BYTES": ("max_payload_bytes", int),
     "TAILRACE_MAX_QUEUE_DEPTH": ("max_queue_depth", int),
     "TAILRACE_STOP_ON_EMPTY_STORE": ("stop_on_empty_store", _flag),
+    "TAILRACE_METRICS": ("metrics", str),
     "TAILRACE_GRACE": ("grace_s", float),
     "TAILRACE_LOG_LEVEL": ("log_level", str),
     "TAILRACE_LOG_FORMAT": ("log_format", str),

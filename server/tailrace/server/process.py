@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection
 from tailrace.server.api.admin_service import AdminService
 from tailrace.server.api.handler import OpenCalls, generic_handler
 from tailrace.server.api.looking import Looking
+from tailrace.server.api.server_info import SERVER_VERSION
 from tailrace.server.api.task_service import TaskService
 from tailrace.server.api.worker_service import WorkerService
 from tailrace.server.config import ServerConfig
@@ -31,6 +32,7 @@ from tailrace.server.maintenance.due_promoter import due_promoter
 from tailrace.server.maintenance.duty import keep_up
 from tailrace.server.maintenance.expirer import expirer
 from tailrace.server.maintenance.lease_reaper import lease_reaper
+from tailrace.server.metrics.metrics import Metrics
 from tailrace.server.store.base import Store
 from tailrace.server.store.by_url import store_for
 from tailrace.server.store.changes import StoreEmptied
@@ -77,6 +79,11 @@ class Server:
         self.store = store or store_for(config.store, replica_id=new_replica_id())
         self.port = 0
         """The port that is listened on, once started."""
+        self.metrics = Metrics(version=SERVER_VERSION) if config.metrics else None
+        """What is counted; None where metrics are served nowhere."""
+        self.metrics_port = 0
+        """The port that metrics are served on, once started."""
+        self._is_serving = False
         self.failed = asyncio.Event()
         """Set when a part of the server broke: the process should stop and be started anew."""
         self._grpc = grpc.aio.server(options=CHANNEL_OPTIONS)
@@ -89,21 +96,30 @@ class Server:
         """HOST:PORT to connect to, once started."""
         return f"{self._config.listen.rpartition(':')[0]}:{self.port}"
 
+    @property
+    def metrics_address(self) -> str | None:
+        """HOST:PORT that metrics are served on, once started; None: nowhere."""
+        return self._config.metrics and f"{self._config.metrics.rpartition(':')[0]}:{self.metrics_port}"
+
     async def start(self) -> None:
         """Open the store, begin the background work, then listen.
 
         Raises:
             StoreUnavailableError: The store cannot be used; the text says what to do.
-            OSError: The address cannot be listened on.
+            OSError: The address, or that for metrics, cannot be listened on.
         """
-        await self.store.open()
+        store = self.store if self.metrics is None else self.metrics.watch(self.store)
+        await store.open()
         try:
-            self._assemble(Coordinator(self.store, max_queue_depth=self._config.max_queue_depth or None))
+            self._assemble(store)
             self.port = self._listen()
+            if self.metrics is not None and self._config.metrics is not None:
+                self.metrics_port = await self.metrics.start(self._config.metrics, lambda: self._is_serving)
             await self._grpc.start()
         except BaseException:
             await self._let_go()
             raise
+        self._is_serving = True
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
         logger.info("server_started", address=self.address, store=self.store.description)
 
@@ -117,14 +133,17 @@ class Server:
             self._stopping = asyncio.create_task(self._stop(grace_s))
         await asyncio.shield(self._stopping)
 
-    def _assemble(self, coordinator: Coordinator) -> None:
+    def _assemble(self, store: Store) -> None:
+        coordinator = Coordinator(store, max_queue_depth=self._config.max_queue_depth or None)
         self.waiting = Waiting(coordinator)
         self.dispatcher = Dispatcher(coordinator)
-        self.auditor = Auditor(self.store)
-        self._calls = OpenCalls()
+        self.auditor = Auditor(store)
+        self._calls = OpenCalls(None if self.metrics is None else self.metrics.calls)
         max_payload_bytes = self._config.max_payload_bytes
-        operators = Operators(self.store, self.store.partitions)
+        operators = Operators(store, store.partitions)
         self.presence = Presence(operators, coordinator)
+        if self.metrics is not None:
+            self.metrics.look_at(operators=operators, presence=self.presence, repairs=self.auditor.audit_repairs)
         looking = Looking(operators, coordinator, max_payload_bytes=max_payload_bytes)
         services = (
             TaskService(coordinator, self.waiting, looking, self._calls, max_payload_bytes=max_payload_bytes),
@@ -139,7 +158,7 @@ class Server:
         add_HealthServicer_to_server(self._health, self._grpc)
         names = [*(service.full_name for service in SERVICES), health.SERVICE_NAME, reflection.SERVICE_NAME]
         reflection.enable_server_reflection(names, self._grpc)
-        self._background = asyncio.create_task(self._run_background())
+        self._background = asyncio.create_task(self._run_background(store))
 
     def _listen(self) -> int:
         try:
@@ -149,9 +168,9 @@ class Server:
                 f"cannot listen on {self._config.listen}: is another server using it? Choose another --listen HOST:PORT"
             ) from None
 
-    async def _run_background(self) -> None:
+    async def _run_background(self, store: Store) -> None:
         makers = (lease_reaper, due_promoter, deadline_keeper, expirer)
-        duties = [make(self.store) for make in makers]
+        duties = [make(store) for make in makers]
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._route_changes())
@@ -159,7 +178,9 @@ class Server:
                 tasks.create_task(self.dispatcher.run())
                 tasks.create_task(self.auditor.run())
                 tasks.create_task(self.presence.run())
-                for partition in range(self.store.partitions):
+                if self.metrics is not None:
+                    tasks.create_task(self.metrics.run())
+                for partition in range(store.partitions):
                     for duty in duties:
                         tasks.create_task(keep_up(duty, partition))
         except Exception:
@@ -180,6 +201,7 @@ class Server:
             await self._health.set(name, status)
 
     async def _stop(self, grace_s: float) -> None:
+        self._is_serving = False
         logger.info("server_draining", grace_s=grace_s, open_calls=len(self._calls))
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         await self._calls.drain(grace_s)
@@ -190,6 +212,8 @@ class Server:
         logger.info("server_stopped")
 
     async def _let_go(self) -> None:
+        if self.metrics is not None:
+            await self.metrics.stop()
         if self._background is not None:
             self._background.cancel()
             await asyncio.wait([self._background])

@@ -204,4 +204,4 @@ async def serving(harness: Harness, store: Store | None = None, **settings: Any)
     finally:
         await server.stop(timedelta(0))
     gc.collect()
-    assert unseen == []
+    assert unseen == [], unseen

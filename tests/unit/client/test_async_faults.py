@@ -215,8 +215,9 @@ async def test_thousands_of_tasks_are_waited_for_over_several_streams(
 
 async def test_more_waits_than_one_connection_should_carry_are_spread(server: ScriptedServer) -> None:
     calls = AsyncCalls(ClientSettings(address=server.address, call_timeout_s=20))
-    with calls._streams.lend() as first:
-        others = [calls._streams.lend() for _ in range(100)]
+    streams = calls._mine.streams
+    with streams.lend() as first:
+        others = [streams.lend() for _ in range(100)]
         stubs = [other.__enter__() for other in others]
 
         assert {stub is first for stub in stubs} == {True, False}

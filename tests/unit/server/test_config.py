@@ -66,3 +66,17 @@ def test_variable_that_makes_no_sense_is_refused_by_name(variable: str, text: st
 def test_switch_on_the_command_line_is_set() -> None:
     assert _config(["--stop-on-empty-store"]).stop_on_empty_store
     assert not _config([]).stop_on_empty_store
+
+
+def test_metrics_are_served_nowhere_unless_somebody_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _config([]).metrics is None
+    monkeypatch.setenv("TAILRACE_METRICS", "127.0.0.1:7441")
+    assert _config([]).metrics == "127.0.0.1:7441"
+    assert _config(["--metrics", "[::1]:0"]).metrics == "[::1]:0"
+
+
+@pytest.mark.parametrize("address", ["7441", "localhost", ":7441", "localhost:http", "localhost:65536"])
+def test_address_for_metrics_that_is_none_is_named(address: str, capsys: Capture) -> None:
+    assert main(["--metrics", address]) == EXIT_USAGE
+
+    assert capsys.readouterr().err == f"tailrace server: metrics: '{address}' is not HOST:PORT\n"

@@ -1,5 +1,6 @@
 """What is logged, and that a log that cannot be written stops nothing."""
 
+import json
 import subprocess
 import sys
 
@@ -66,3 +67,20 @@ except RuntimeError:
     assert "RuntimeError: on purpose" in text
     assert "in crash" in text
     assert "a secret of somebody" not in text
+
+
+def test_line_written_inside_a_span_names_it_and_others_do_not() -> None:
+    text = logged(
+        by="""
+from opentelemetry import trace
+from opentelemetry.trace import NonRecordingSpan, SpanContext
+told()
+with trace.use_span(NonRecordingSpan(SpanContext(trace_id=0xa, span_id=0xb, is_remote=False))):
+    told()
+""",
+        log_format="json",
+    )
+
+    outside, inside = (json.loads(line) for line in text.splitlines())
+    assert "trace_id" not in outside
+    assert (inside["trace_id"], inside["span_id"]) == (f"{0xA:032x}", f"{0xB:016x}")

@@ -8,11 +8,13 @@ def test_public_names_are_these() -> None:
     assert tailrace.worker.__all__ == [
         "CurrentTask",
         "PayloadCodec",
+        "ProcessStartError",
         "Progress",
         "RetryLater",
         "RetryPolicy",
         "Task",
         "TaskIdFilter",
+        "TaskInterrupt",
         "Worker",
         "current_task",
         "log_task_ids",

@@ -6,6 +6,7 @@ from tailrace.v1 import task_pb2
 from tailrace.v1 import worker_service_pb2 as wire
 from tailrace.worker._leases import LeaseKey
 from tailrace.worker._session import Frame, WorkerSession
+from tailrace.worker._slots import Slots
 from tests.unit.worker.messages import (
     a_duration,
     a_key,
@@ -30,7 +31,7 @@ class Talk:
 
     def __init__(self, concurrency: int = 4, **welcome: Any) -> None:
         self.now = 0.0
-        self.session = WorkerSession(INFO, concurrency=concurrency, retry_pause_s=float)
+        self.session = WorkerSession(INFO, slots=Slots(concurrency), retry_pause_s=float)
         self.reconnect(**welcome)
 
     def reconnect(self, **welcome: Any) -> tuple[wire.Hello, list[LeaseKey]]:
@@ -67,7 +68,7 @@ def kinds(requests: list[wire.WorkRequest]) -> list[str | None]:
 
 
 def test_hello_introduces_the_worker_with_credit_for_every_slot() -> None:
-    session = WorkerSession(INFO, concurrency=7, retry_pause_s=float)
+    session = WorkerSession(INFO, slots=Slots(7), retry_pause_s=float)
 
     hello = session.hello().hello
 

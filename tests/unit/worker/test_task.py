@@ -1,9 +1,13 @@
 import inspect
+import pickle
+import threading
 from datetime import timedelta
 
 import pytest
 
+from tailrace.v1.task_pb2 import Payload
 from tailrace.worker import RetryPolicy, Task, Worker
+from tailrace.worker._task import ExecutorName
 
 
 def test_decorated_function_can_be_called_as_before() -> None:
@@ -63,16 +67,79 @@ def test_coroutine_functions_run_on_the_event_loop_and_others_in_threads() -> No
     assert [fetch.executor, compute.executor, quick.executor] == ["asyncio", "thread", "asyncio"]
 
 
-def test_coroutine_function_is_refused_by_the_thread_executor() -> None:
+@pytest.mark.parametrize("executor", ["thread", "process"])
+def test_coroutine_function_is_refused_by_other_executors(executor: ExecutorName) -> None:
     async def fetch() -> None: ...
 
     with pytest.raises(ValueError, match="coroutine function"):
-        Worker().task(executor="thread")(fetch)
+        Worker().task(executor=executor)(fetch)
+
+
+def test_function_that_a_child_process_could_not_import_is_refused_by_the_process_executor() -> None:
+    def local() -> None: ...
+
+    with pytest.raises(ValueError, match=r"local.* is not at the top level of a module"):
+        Worker().task(executor="process")(local)
+
+
+def at_the_top() -> None: ...
+
+
+class Reversed:
+    content_encoding = "reversed"
+    lock: object = None
+
+    def encode(self, data: bytes) -> bytes:
+        return data[::-1]
+
+    def decode(self, data: bytes) -> bytes:
+        return data[::-1]
+
+
+def test_task_arrives_in_a_child_process_with_all_its_options() -> None:
+    policy = RetryPolicy(max_attempts=3)
+    task = Worker(codecs=[Reversed()]).task(
+        name="up",
+        retry=policy,
+        retry_on=OSError,
+        dont_retry_on=KeyError,
+        executor="process",
+        queue="slow",
+        content_type="application/msgpack",
+    )(at_the_top)
+
+    arrived = pickle.loads(pickle.dumps(task))
+
+    options = [name for name in inspect.signature(Task.__init__).parameters if name not in {"self", "function"}]
+    assert sorted(task.__reduce__()[1][1]) == sorted(options)
+    assert (arrived.function, arrived.task_type, arrived.retry) == (at_the_top, "up", policy)
+    assert (arrived.curable, arrived.executor, arrived.default_queue) == (task.curable, "process", "slow")
+    assert arrived.content_type == "application/msgpack"
+    assert arrived.codecs.encode(Payload(data=b"abc"), path="result").data == b"cba"
+
+
+def test_codec_that_cannot_be_pickled_is_refused_by_the_process_executor_alone() -> None:
+    codec = Reversed()
+    codec.lock = threading.Lock()
+    worker = Worker(codecs=[codec])
+
+    worker.task(name="here")(at_the_top)
+    with pytest.raises(ValueError, match=r"codec 'reversed' cannot be pickled.*child processes.*lock"):
+        worker.task(executor="process")(at_the_top)
+
+
+@Worker().task(executor="process")
+def decorated() -> int:
+    return 7
+
+
+def test_task_that_has_taken_its_functions_name_is_found_by_it() -> None:
+    assert pickle.loads(pickle.dumps(decorated)).function is decorated.function
 
 
 def test_unknown_executor_is_refused() -> None:
-    with pytest.raises(ValueError, match="asyncio, thread"):
-        Worker().task(executor="process")(max)  # type: ignore[call-overload]
+    with pytest.raises(ValueError, match="asyncio, thread, process"):
+        Worker().task(executor="fiber")(max)  # type: ignore[call-overload]
 
 
 def test_second_task_of_one_type_is_refused_naming_the_first() -> None:

@@ -1,84 +1,113 @@
 """Runs a worker from the command line: ``python -m tailrace.worker MODULE:NAME``."""
 
 import argparse
-import importlib
 import logging
 import sys
-import traceback
 from collections.abc import Sequence
-from pathlib import Path
+from datetime import timedelta
 
 from tailrace.client import TailraceError
-from tailrace.worker._context import current_task
 from tailrace.worker._hooks import hook_behind
+from tailrace.worker._loading import LoadError, load_worker
+from tailrace.worker._logging import NO_TASK, log_task_ids
+from tailrace.worker._process_executor import ProcessStartError
+from tailrace.worker._reload import SourceWatch, files_behind, start_anew
 from tailrace.worker._worker import Worker
 
-
-class LoadError(Exception):
-    """The worker named on the command line cannot be had; the message says what to do."""
+logger = logging.getLogger("tailrace.worker")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the worker that the arguments name, until a signal ends it.
 
     Returns:
-        0 after draining, 1 when the server refused the worker or an on_start hook failed, 2 when there is no such
-        worker. A second signal raises SystemExit(128 + its number) instead.
+        0 after draining, 1 when the server refused the worker or it could not begin, 2 when there is no such worker. A
+        second signal raises SystemExit(128 + its number) instead.
     """
     options = _parser().parse_args(argv)
     _log_to_stderr()
     try:
-        worker = _load(options.worker)
-        worker.run(options.address, queues=options.queue, concurrency=options.concurrency)
+        return _run_reloading(options) if options.autoreload else _run(load_worker(options.worker), options)
     except Exception as error:
-        if hook := hook_behind(error):
-            return _complain(f"{hook} failed: {type(error).__name__}: {error}", 1)
-        if isinstance(error, LoadError | ValueError):
-            return _complain(error, 2)
-        if isinstance(error, TailraceError):
-            return _complain(f"the server refuses this worker: {error}", 1)
-        raise
+        code = _exit_code_of(error)
+        if code is None:
+            raise
+        return code
+
+
+def _run(worker: Worker, options: argparse.Namespace, watch: SourceWatch | None = None) -> int:
+    signal_number = worker.run(
+        options.address,
+        queues=options.queue,
+        concurrency=options.concurrency,
+        threads=options.threads,
+        processes=options.processes,
+        max_tasks_per_child=options.max_tasks_per_child,
+        grace_period=options.grace,
+    )
+    if watch is not None and watch.changed and signal_number is None:
+        logger.info("source_changed: %s", watch.changed)
+        start_anew()
     return 0
 
 
+def _run_reloading(options: argparse.Namespace) -> int:
+    """Run the worker; whenever its source changes, drain and start anew. What cannot be imported is waited for.
+
+    Raises:
+        LoadError: The place names no worker, whatever the source.
+    """
+    module, _, name = options.worker.partition(":")
+    try:
+        worker = load_worker(options.worker)
+    except LoadError as error:
+        if not module or not name:
+            raise
+        with SourceWatch(also=files_behind(error, module)) as watch:
+            _complain(f"{error}; waiting for its source to change", 2)
+            watch.wait()
+        start_anew()
+    with SourceWatch(worker.stop) as watch:
+        return _run(worker, options, watch)
+
+
+def _exit_code_of(error: Exception) -> int | None:
+    """Say in one line what keeps the worker from running; None: nobody foresaw that."""
+    if hook := hook_behind(error):
+        return _complain(f"{hook} failed: {type(error).__name__}: {error}", 1)
+    if isinstance(error, LoadError | ValueError):
+        return _complain(error, 2)
+    if isinstance(error, ProcessStartError):
+        return _complain(error, 1)
+    if isinstance(error, TailraceError):
+        return _complain(f"the server refuses this worker: {error}", 1)
+    return None
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tailrace.worker", description="Run tasks for a Tailrace server.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tailrace.worker",
+        description="Run tasks for a Tailrace server.",
+        epilog="What is not given is as the Worker was made, or else as TAILRACE_WORKER_CONCURRENCY and the like say.",
+    )
     parser.add_argument("worker", metavar="MODULE:NAME", help="where the Worker is, for example tasks:worker")
     parser.add_argument("--address", metavar="HOST:PORT", help="the server; TAILRACE_ADDRESS, then localhost:7440")
-    parser.add_argument("--concurrency", metavar="N", type=int, help="tasks at a time")
     parser.add_argument("--queue", metavar="Q", action="append", help="a queue to draw from; may be given again")
+    parser.add_argument("--concurrency", metavar="N", type=int, help="tasks at a time, in all")
+    parser.add_argument("--threads", metavar="N", type=int, help="those of them in threads")
+    parser.add_argument("--processes", metavar="N", type=int, help="those of them in child processes")
+    parser.add_argument(
+        "--max-tasks-per-child", metavar="N", type=int, help="replace a child process after so many tasks"
+    )
+    parser.add_argument(
+        "--grace", metavar="SECONDS", type=_seconds, help="how long running tasks may take when it is told to stop"
+    )
+    parser.add_argument("--autoreload", action="store_true", help="start anew when its source changes; to develop with")
     return parser
 
 
-def _load(place: str) -> Worker:
-    module_name, _, name = place.partition(":")
-    if not module_name or not name:
-        raise LoadError(f"{place!r} does not name a worker: write MODULE:NAME, for example tasks:worker")
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
-    module = _import(module_name)
-    worker = getattr(module, name, None)
-    if worker is None:
-        raise LoadError(f"module {module_name!r} has no {name!r}: write the name of its Worker after the colon")
-    if not isinstance(worker, Worker):
-        raise LoadError(f"{place} is a {type(worker).__name__}, not a Worker: name the object made by Worker(...)")
-    return worker
-
-
-def _import(name: str) -> object:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            raise LoadError(f"no module {name!r}: run this where it can be imported, or set PYTHONPATH") from error
-        raise _broken(name, error) from error
-    except Exception as error:
-        raise _broken(name, error) from error
-
-
-def _broken(name: str, error: Exception) -> LoadError:
-    traceback.print_exception(error)
-    return LoadError(f"importing {name!r} failed: {type(error).__name__}: {error}")
+def _seconds(text: str) -> timedelta:
+    return timedelta(seconds=float(text))
 
 
 def _complain(problem: object, exit_code: int) -> int:
@@ -88,6 +117,7 @@ def _complain(problem: object, exit_code: int) -> int:
 
 def _log_to_stderr() -> None:
     handler = logging.StreamHandler()
+    log_task_ids(handler)
     handler.addFilter(_name_task)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s%(task)s: %(message)s", handlers=[handler]
@@ -95,10 +125,8 @@ def _log_to_stderr() -> None:
 
 
 def _name_task(record: logging.LogRecord) -> bool:
-    try:
-        record.task = f" [{current_task().id}]"
-    except RuntimeError:
-        record.task = ""
+    task_id = getattr(record, "task_id", NO_TASK)
+    record.task = "" if task_id == NO_TASK else f" [{task_id}]"
     return True
 
 

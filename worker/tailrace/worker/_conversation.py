@@ -1,5 +1,6 @@
 """The session, shared by threads: the one lock, who may write, and waiting for something to change."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -9,6 +10,11 @@ from tailrace.v1 import task_pb2
 from tailrace.v1 import worker_service_pb2 as wire
 from tailrace.worker._leases import LeaseKey
 from tailrace.worker._session import Frame, Heard, WorkerSession
+
+STALL_S = 2.0
+"""From how late a sign of life is worth a word: the shortest lease."""
+
+logger = logging.getLogger("tailrace.worker")
 
 
 class Speaker(Protocol):
@@ -63,14 +69,15 @@ class Conversation:
         """Wait until this stream has something to write. None: it is to write no more."""
         with self._lock:
             while not (stream.ended or stream.superseded or self._closed):
-                timeout_s: float | None = None
-                if stream is self._attached:
-                    now = self._clock()
-                    frame = self._session.next_frame(now)
-                    if frame is not None:
-                        return frame
-                    timeout_s = max(0.0, self._session.next_due_at() - now)
-                self._to_write.wait(timeout_s)
+                if stream is not self._attached:
+                    self._to_write.wait()
+                    continue
+                now = self._clock()
+                _tell_of_stall(now - self._session.next_due_at())
+                frame = self._session.next_frame(now)
+                if frame is not None:
+                    return frame
+                self._to_write.wait(max(0.0, self._session.next_due_at() - now))
             return None
 
     def written(self, frame: Frame) -> list[tuple[LeaseKey, wire.Assignment]]:
@@ -198,3 +205,12 @@ class Conversation:
     def _notify(self) -> None:
         self._to_write.notify_all()
         self._changed.notify_all()
+
+
+def _tell_of_stall(late_s: float) -> None:
+    if late_s >= STALL_S:
+        logger.warning(
+            "worker_stalled: no thread of this worker could run for %.1f s: the machine stood still, or a task called "
+            'code that holds the GIL, which belongs in executor="process"',
+            late_s,
+        )

@@ -30,6 +30,10 @@ class Executor(Protocol):
         """Stop an execution that is cancelled or revoked, if that can be done. False: it runs on as it likes."""
         ...
 
+    def kill(self, execution: Execution) -> bool:
+        """End an execution by force, if that can be done, its done() following soon. False: it cannot be done."""
+        ...
+
     def close(self) -> None:
         """Let go of everything. What still runs must not keep the process from exiting. Again: no effect."""
 
@@ -54,6 +58,10 @@ class AsyncioExecutor:
     def settle(self, awaitable: Awaitable[object]) -> BaseException | None:
         """Await something beside the executions, and block until it ends. Returns what it raised."""
         return asyncio.run_coroutine_threadsafe(_settled(awaitable), self._loop).result()
+
+    def kill(self, execution: Execution) -> bool:
+        """Do nothing: a coroutine that goes on when it is cancelled has the loop's thread, as all the others do."""
+        return False
 
     def close(self) -> None:
         """Cancel what runs and end the loop, unless a coroutine blocks it: then it is left behind."""
@@ -129,6 +137,10 @@ class ThreadExecutor:
 
     def interrupt(self, execution: Execution) -> bool:
         """Do nothing: a thread cannot be stopped."""
+        return False
+
+    def kill(self, execution: Execution) -> bool:
+        """Do nothing: a thread cannot be killed."""
         return False
 
     def close(self) -> None:

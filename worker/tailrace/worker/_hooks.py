@@ -63,7 +63,7 @@ class HookRun:
                 return
             if error is None:
                 continue
-            logger.error("hook_failed: %s hook %s", self._name, _name_of(hook), exc_info=error)
+            tell_of_failure(self._name, hook, error)
             error.add_note(f"{_NOTE} {self._name} hook {_name_of(hook)}")
             self.error = self.error or error
             if self._stops_at_error:
@@ -83,6 +83,12 @@ def hook_behind(error: BaseException) -> str | None:
     """Tell which hook an error came from, as "on_start hook open_database"; None: from none."""
     notes = getattr(error, "__notes__", [])
     return next((note.removeprefix(_NOTE).strip() for note in notes if note.startswith(_NOTE)), None)
+
+
+def tell_of_failure(name: str, hook: Hook, error: BaseException) -> str:
+    """Log that a hook failed. Returns the same in one line."""
+    logger.error("hook_failed: %s hook %s", name, _name_of(hook), exc_info=error)
+    return f"{name} hook {_name_of(hook)} failed: {type(error).__name__}: {error}"
 
 
 def _name_of(hook: Hook) -> str:

@@ -10,9 +10,11 @@ from tailrace.worker._conversation import Conversation
 from tailrace.worker._execution import Execution, unknown_task_type
 from tailrace.worker._executors import AsyncioExecutor, Executor, ThreadExecutor
 from tailrace.worker._leases import LeaseKey
+from tailrace.worker._process_executor import ProcessExecutor
 from tailrace.worker._task import ExecutorName, TaskRegistry
 from tailrace.worker._time_limits import HARD_LIMIT_S, TimeLimits
 
+# The process executor is there from the beginning, where there is one.
 _MAKERS: dict[ExecutorName, Callable[[], Executor]] = {"asyncio": AsyncioExecutor, "thread": ThreadExecutor}
 
 logger = logging.getLogger("tailrace.worker")
@@ -22,14 +24,27 @@ class Runner:
     """Between the conversation, which knows leases, and the executors, which know functions. Thread-safe."""
 
     def __init__(
-        self, conversation: Conversation, registry: TaskRegistry, *, hard_limit_s: float = HARD_LIMIT_S
+        self,
+        conversation: Conversation,
+        registry: TaskRegistry,
+        *,
+        processes: ProcessExecutor | None = None,
+        hard_limit_s: float = HARD_LIMIT_S,
     ) -> None:
         self._conversation = conversation
         self._registry = registry
         self._lock = threading.Lock()
         self._executions: dict[LeaseKey, Execution] = {}
-        self._executors: dict[ExecutorName, Executor] = {}
+        self._processes = processes
+        self._executors: dict[ExecutorName, Executor] = {"process": processes} if processes else {}
         self._time_limits = TimeLimits(self._time_out, self._abandon, hard_limit_s=hard_limit_s)
+
+    def start_processes(self) -> str:
+        """Start the child processes, if there are any, and wait for them. Returns why they cannot be, if so."""
+        if self._processes is None:
+            return ""
+        self._processes.start()
+        return self._processes.wait_until_ready()
 
     def start(self, tasks: Sequence[tuple[LeaseKey, wire.Assignment]]) -> None:
         """Begin tasks. Their first beats are on the stream."""
@@ -53,9 +68,11 @@ class Runner:
         """Stop tasks whose lease was lost."""
         for key in keys:
             execution = self._execution(key)
-            if execution:
-                execution.revoked.set()
-            if execution and not self._interrupt(execution):
+            if execution is None:
+                continue
+            execution.revoked.set()
+            self._time_limits.hasten(key)
+            if not self._interrupt(execution):
                 logger.warning(
                     "task_abandoned: task %s runs on in its thread, its slot stays taken; its result will be dropped",
                     key.task_id,
@@ -76,11 +93,23 @@ class Runner:
         executions = [(key, self._execution(key)) for key in keys]
         return [key for key, execution in executions if execution and self._interrupt(execution)]
 
+    def kill(self, keys: Sequence[LeaseKey]) -> None:
+        """End by force what can be ended so."""
+        for key in keys:
+            execution = self._execution(key)
+            if execution:
+                self._executor(execution.task.executor).kill(execution)
+
     def settle(self, awaitable: Awaitable[object]) -> BaseException | None:
         """Await something on the event loop of the tasks, and block until it ends. Returns what it raised."""
         executor = self._executor("asyncio")
         assert isinstance(executor, AsyncioExecutor)
         return executor.settle(awaitable)
+
+    def hurry(self) -> None:
+        """Wait no longer for child processes that have nothing to do but to begin or to end. Again: no effect."""
+        if self._processes:
+            self._processes.hurry()
 
     def close(self) -> None:
         """Let go of the executors. Again: no effect."""
@@ -99,9 +128,13 @@ class Runner:
             self._executor(execution.task.executor).interrupt(execution)
 
     def _abandon(self, key: LeaseKey) -> None:
-        """Answer for an attempt that did not stop when asked to: neither threads nor coroutines can be made to end."""
+        """Kill an attempt that did not stop when asked to, or answer for it where it cannot be killed."""
         execution = self._execution(key)
-        if execution is not None and self._conversation.abandon(key, execution.overran()):
+        if execution is None:
+            return
+        if self._executor(execution.task.executor).kill(execution):
+            logger.warning("task_killed: task %s did not stop", key.task_id, extra={"task_id": key.task_id})
+        elif not execution.cancelled and self._conversation.abandon(key, execution.overran()):
             logger.error(
                 "task_abandoned: task %s did not stop after its execution_timeout and runs on, its slot stays taken",
                 key.task_id,

@@ -5,7 +5,6 @@ server tells repeated things by their lease token.
 """
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -13,6 +12,7 @@ from tailrace.v1 import worker_service_pb2 as wire
 from tailrace.v1.task_pb2 import ItemError, Progress
 from tailrace.worker._leases import MAX_HELD_LEASES_IN_HELLO, LeaseBook, LeaseKey, Phase
 from tailrace.worker._outbox import DEFAULT_MAX_FRAME_BYTES, Outbox
+from tailrace.worker._slots import Slots
 
 PROTOCOL_VERSION = 1
 
@@ -47,18 +47,15 @@ class Heard:
 class WorkerSession:
     """One process's presence at the server. Not thread-safe; times are seconds of one monotonic clock."""
 
-    def __init__(self, info: wire.WorkerInfo, *, concurrency: int, retry_pause_s: Callable[[int], float]) -> None:
+    def __init__(self, info: wire.WorkerInfo, *, slots: Slots, retry_pause_s: Callable[[int], float]) -> None:
         self.draining = False
         """Told to take no more tasks."""
         self.drained = False
         """The server has taken leave of this worker."""
         self._info = info
-        self._concurrency = concurrency
+        self._slots = slots
         self._leases = LeaseBook()
         self._outbox = Outbox(retry_pause_s)
-        self._waiting: deque[LeaseKey] = deque()
-        self._executing: set[LeaseKey] = set()  # one slot each
-        self._abandoned: set[LeaseKey] = set()  # those of them whose lease is gone
         self._drain_told = False
         self._told_capacity = 0
         self._session_id = ""
@@ -111,8 +108,7 @@ class WorkerSession:
                 self._release(key)
             else:
                 self._end(key, result)
-        self._executing.discard(key)
-        self._abandoned.discard(key)
+        self._slots.free(key)
         self._fill_slots()
 
     def abandon(self, key: LeaseKey, result: wire.AttemptResult) -> bool:
@@ -123,14 +119,14 @@ class WorkerSession:
         if not self.is_running(key):
             return False
         self._end(key, result)
-        self._abandoned.add(key)
+        self._slots.abandon(key)
         return True
 
     def drain(self) -> None:
         """Take no more tasks, and give back those that have not begun. Again: no effect."""
         if not self.draining:
             self.draining = True
-            self._waiting.clear()
+            self._slots.drop_waiting()
             self._release_in(Phase.WAITING, Phase.STARTING)
 
     def release_unfinished(self) -> int:
@@ -238,10 +234,10 @@ class WorkerSession:
         return None
 
     def _capacity(self) -> int:
-        """Count the slots that tasks can have: a thread that outlives its lease keeps its slot until it ends."""
+        """Count what may be held: a thread that outlives its lease keeps its slot until it ends."""
         if self.draining:
             return 0
-        return self._concurrency - len(self._abandoned)
+        return self._slots.credit()
 
     # Leases.
 
@@ -253,15 +249,12 @@ class WorkerSession:
             if self.draining:
                 self._release(key)
             else:
-                self._waiting.append(key)
+                self._slots.hold(key, assignment.spec.task_type)
         self._fill_slots()
 
     def _fill_slots(self) -> None:
-        while self._waiting and len(self._executing) < self._concurrency:
-            key = self._waiting.popleft()
-            if key in self._leases:
-                self._executing.add(key)
-                self._leases.start(key)
+        for key in self._slots.fill():
+            self._leases.start(key)
 
     def _release_in(self, *phases: Phase) -> int:
         keys = [key for key in self._leases.held() if self._leases.phase(key) in phases]
@@ -282,10 +275,12 @@ class WorkerSession:
 
     def _forget(self, key: LeaseKey) -> None:
         phase = self._leases.phase(key)
-        if phase is Phase.STARTING:
-            self._executing.discard(key)
+        if phase is Phase.WAITING:
+            self._slots.drop(key)
+        elif phase is Phase.STARTING:
+            self._slots.free(key)
         elif phase is Phase.RUNNING:
-            self._abandoned.add(key)
+            self._slots.abandon(key)
         self._leases.drop(key)
 
     def _apply_statuses(self, statuses: Iterable[wire.LeaseStatus], heard: Heard, now: float) -> None:

@@ -4,7 +4,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, Literal, ParamSpec, TypeVar
+from typing import Any, Generic, Literal, ParamSpec, Self, TypeVar
 
 from tailrace.client import RetryPolicy
 from tailrace.client._annotations import return_type
@@ -12,14 +12,15 @@ from tailrace.client._codec import PLAIN, Codecs
 from tailrace.client._formats import check_content_type
 from tailrace.worker._conversion import CallShape
 from tailrace.worker._curable import Curable, ErrorTypes
+from tailrace.worker._place import Place
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 
-ExecutorName = Literal["asyncio", "thread"]
+ExecutorName = Literal["asyncio", "thread", "process"]
 
 _TASK_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
-_EXECUTORS = ("asyncio", "thread")
+_EXECUTORS = ("asyncio", "thread", "process")
 
 
 class Task(Generic[P, R_co]):
@@ -36,7 +37,7 @@ class Task(Generic[P, R_co]):
     curable: Curable
     """Which of its exceptions are worth another attempt."""
     executor: ExecutorName
-    """Where it runs: on the worker's event loop, or in a thread."""
+    """Where it runs: on the worker's event loop, in a thread, or in a child process."""
     content_type: str | None
     """What its arguments are written as by submits that name the function, and its result where the input does not
     say; None leaves it to them."""
@@ -68,6 +69,8 @@ class Task(Generic[P, R_co]):
         self.executor = _valid_executor(function, executor)
         self.content_type = content_type
         self.codecs = codecs
+        if self.executor == "process":
+            codecs.check_travel()
         self.signature = _signature_of(function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
@@ -84,6 +87,26 @@ class Task(Generic[P, R_co]):
     def result_type(self) -> Any:
         """What results come back as to those who submit the function: what it says that it returns."""
         return return_type(self.function)
+
+    def __copy__(self) -> Self:
+        """Copy in this process, where a function need not be found by its place."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        return twin
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to a child process as the place of the function, which is imported there."""
+        options = {
+            "task_type": self.task_type,
+            "default_queue": self.default_queue,
+            "retry": self.retry,
+            "retry_on": self.curable.retry_on,
+            "dont_retry_on": self.curable.dont_retry_on,
+            "executor": self.executor,
+            "content_type": self.content_type,
+            "codecs": self.codecs,
+        }
+        return _found_again, (Place.of(self), options)
 
     def __repr__(self) -> str:
         return f"<Task {self.task_type!r}>"
@@ -118,6 +141,11 @@ class TaskRegistry:
         return self._tasks.get(task_type)
 
 
+def _found_again(place: Place, options: dict[str, Any]) -> Task[..., object]:
+    found: Task[..., object] | Callable[..., object] = place.find()
+    return Task(found.function if isinstance(found, Task) else found, **options)
+
+
 def _valid_type(function: Callable[..., object], task_type: str | None) -> str:
     if not callable(function):
         raise TypeError(f"a task is made from a function, not from {function!r}")
@@ -136,8 +164,10 @@ def _valid_executor(function: Callable[..., object], executor: ExecutorName | No
         return "asyncio" if is_coroutine else "thread"
     if executor not in _EXECUTORS:
         raise ValueError(f"executor is one of {', '.join(_EXECUTORS)}, not {executor!r}")
-    if is_coroutine and executor == "thread":
+    if is_coroutine and executor != "asyncio":
         raise ValueError("a coroutine function runs on the asyncio executor; leave executor= out")
+    if executor == "process":
+        Place.of(function)
     return executor
 
 

@@ -42,15 +42,15 @@ class TimeLimits:
         """Begin to count the time of an attempt."""
         soft_at = time.monotonic() + limit_s
         with self._changed:
-            if self._closed:
-                return
-            self._watched.add(key)
+            self._begin(key)
             self._push(soft_at, self._on_soft_limit, key)
             self._push(soft_at + self._hard_limit_s, self._on_hard_limit, key)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="tailrace-worker-time-limits", daemon=True)
-                self._thread.start()
-            self._changed.notify()
+
+    def hasten(self, key: LeaseKey) -> None:
+        """Count from now to the hard limit of an attempt that is to stop, whether its time is limited or not."""
+        with self._changed:
+            self._begin(key)
+            self._push(time.monotonic() + self._hard_limit_s, self._on_hard_limit, key)
 
     def forget(self, key: LeaseKey) -> None:
         """Count the time of an attempt no longer, as it has ended. Again: no effect."""
@@ -66,9 +66,16 @@ class TimeLimits:
             self._closed = True
             self._changed.notify()
 
+    def _begin(self, key: LeaseKey) -> None:
+        self._watched.add(key)
+        if self._thread is None and not self._closed:
+            self._thread = threading.Thread(target=self._run, name="tailrace-worker-time-limits", daemon=True)
+            self._thread.start()
+
     def _push(self, due_at: float, on_limit: OnLimit, key: LeaseKey) -> None:
         self._count += 1  # keeps the heap from comparing callbacks
         heapq.heappush(self._due, (due_at, self._count, on_limit, key))
+        self._changed.notify()
 
     def _run(self) -> None:
         while (due := self._next_due()) is not None:

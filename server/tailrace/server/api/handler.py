@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import grpc
 import structlog
@@ -17,6 +17,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from tailrace.server.api import tracing
 from tailrace.server.api.status import Trailers, code_and_reason, internal_trailers, message_of, trailers_of
 from tailrace.server.api.violations import invalid
 from tailrace.server.domain.errors import ServerDrainingError, StoreUnavailableError, TailraceError
@@ -37,12 +38,26 @@ class _Refusal:
     code: grpc.StatusCode
     message: str
     trailers: Trailers
+    crash: Exception | None = None
+    """What nobody had thought of."""
+
+
+class CallObserver(Protocol):
+    """Somebody who counts calls."""
+
+    def begin(self, method: str) -> None:
+        """Hear that a call has begun; never waits."""
+
+    def end(self, method: str, code: str, duration_s: float, *, is_stream: bool) -> None:
+        """Hear that it has ended, and how; never waits."""
 
 
 class OpenCalls:
     """The calls being served, so that a stopping server can refuse new ones and wait for the rest."""
 
-    def __init__(self) -> None:
+    def __init__(self, observer: CallObserver | None = None) -> None:
+        self.observer = observer
+        """Is told of every call, of refused ones too."""
         self.draining = asyncio.Event()
         """Set once the server stops: streams say goodbye, long polls answer early, new calls are refused."""
         self._count = 0
@@ -111,24 +126,34 @@ def generic_handler(service: ServiceDescriptor, servicer: object, calls: OpenCal
 def _method_handler(
     method: MethodDescriptor, behavior: Callable[..., Any], calls: OpenCalls
 ) -> "grpc.RpcMethodHandler[Any, Any]":
-    name = f"{method.containing_service.full_name}/{method.name}"
+    is_stream = method.client_streaming or method.server_streaming
+    served = _Method(name=f"{method.containing_service.full_name}/{method.name}", is_stream=is_stream, calls=calls)
     request_class = GetMessageClass(method.input_type)
     if method.client_streaming:
-        return grpc.stream_stream_rpc_method_handler(_bidi(name, request_class, behavior, calls))
+        return grpc.stream_stream_rpc_method_handler(_bidi(served, request_class, behavior))
     if method.server_streaming:
-        return grpc.unary_stream_rpc_method_handler(_server_stream(name, request_class, behavior, calls))
-    return grpc.unary_unary_rpc_method_handler(_unary(name, request_class, behavior, calls))
+        return grpc.unary_stream_rpc_method_handler(_server_stream(served, request_class, behavior))
+    return grpc.unary_unary_rpc_method_handler(_unary(served, request_class, behavior))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Method:
+    """One method as it is served."""
+
+    name: str
+    is_stream: bool
+    calls: OpenCalls
 
 
 def _unary(
-    name: str, request_class: type[Message], behavior: Callable[[Any, Context], Awaitable[Message]], calls: OpenCalls
+    method: _Method, request_class: type[Message], behavior: Callable[[Any, Context], Awaitable[Message]]
 ) -> Callable[[bytes, Context], Awaitable[bytes]]:
     async def handle(raw: bytes, context: Context) -> bytes:
         async def answer() -> bytes:
             response = await behavior(parse(request_class, raw), context)
             return response.SerializeToString()
 
-        response = await _guard(name, context, calls, answer)
+        response = await _guard(method, context, answer)
         assert response is not None, "a refused call was aborted"
         return response
 
@@ -136,28 +161,25 @@ def _unary(
 
 
 def _server_stream(
-    name: str, request_class: type[Message], behavior: Callable[[Any, Context], Awaitable[None]], calls: OpenCalls
+    method: _Method, request_class: type[Message], behavior: Callable[[Any, Context], Awaitable[None]]
 ) -> Callable[[bytes, Context], Awaitable[None]]:
     async def handle(raw: bytes, context: Context) -> None:
         async def answer() -> None:
             await behavior(parse(request_class, raw), context)
 
-        await _guard(name, context, calls, answer)
+        await _guard(method, context, answer)
 
     return handle
 
 
 def _bidi(
-    name: str,
-    request_class: type[Message],
-    behavior: Callable[[AsyncIterator[Any], Context], Awaitable[None]],
-    calls: OpenCalls,
+    method: _Method, request_class: type[Message], behavior: Callable[[AsyncIterator[Any], Context], Awaitable[None]]
 ) -> Callable[[AsyncIterator[bytes], Context], Awaitable[None]]:
     async def handle(raws: AsyncIterator[bytes], context: Context) -> None:
         async def answer() -> None:
             await behavior(_parse_each(request_class, raws), context)
 
-        await _guard(name, context, calls, answer)
+        await _guard(method, context, answer)
 
     return handle
 
@@ -184,15 +206,22 @@ def parse(request_class: type[Request], raw: bytes) -> Request:
 Answer = TypeVar("Answer")
 
 
-async def _guard(
-    name: str, context: Context, calls: OpenCalls, answer: Callable[[], Awaitable[Answer]]
-) -> Answer | None:
+async def _guard(method: _Method, context: Context, answer: Callable[[], Awaitable[Answer]]) -> Answer | None:
     """Run a call to its end: an answer, or a status that names the reason."""
+    with tracing.serving(method.name, context.invocation_metadata) as note_end:
+        return await _run_to_end(method, context, answer, note_end)
+
+
+async def _run_to_end(
+    method: _Method, context: Context, answer: Callable[[], Awaitable[Answer]], note_end: tracing.Ended
+) -> Answer | None:
     began_at = time.perf_counter()
-    code = "CANCELLED"
+    code, crash = "CANCELLED", None
+    if (observer := method.calls.observer) is not None:
+        observer.begin(method.name)
     try:
         try:
-            with calls:
+            with method.calls:
                 response = await answer()
                 code = "OK"
                 return response
@@ -204,13 +233,15 @@ async def _guard(
             # A cancellation from inside would leave the caller without any status until its own deadline.
             refusal = _refusal_of(StoreUnavailableError("the call was interrupted; whether it took effect is unknown"))
         except Exception as error:  # noqa: BLE001 - logged in full; nothing of it may reach the caller
-            refusal = _unexpected(name, error)
-        code = refusal.code.name
+            refusal = _unexpected(method.name, error)
+        code, crash = refusal.code.name, refusal.crash
         await context.abort(refusal.code, refusal.message, refusal.trailers)
     finally:
-        logger.info(
-            "call_finished", method=name, code=code, duration_ms=round((time.perf_counter() - began_at) * 1e3, 2)
-        )
+        duration_s = time.perf_counter() - began_at
+        logger.info("call_finished", method=method.name, code=code, duration_ms=round(duration_s * 1e3, 2))
+        if observer is not None:
+            observer.end(method.name, code, duration_s, is_stream=method.is_stream)
+        note_end(code, crash)
     return None
 
 
@@ -230,4 +261,5 @@ def _unexpected(name: str, error: Exception) -> _Refusal:
         code=grpc.StatusCode.INTERNAL,
         message=f"internal error, incident {incident_id}",
         trailers=internal_trailers(incident_id),
+        crash=error,
     )

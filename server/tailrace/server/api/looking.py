@@ -1,5 +1,6 @@
 """What TaskService answers to those who look at tasks: the record, pages of them, deleting, running again."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from tailrace.server.api import render, render_task
@@ -7,6 +8,7 @@ from tailrace.server.api.filter import TaskFilter, parse_filter
 from tailrace.server.api.page_token import page_size_of, read_page_token, write_page_token
 from tailrace.server.api.parse_fields import TASK_ID, check_name
 from tailrace.server.api.parse_task import parse_submission
+from tailrace.server.api.tracing import part_traces
 from tailrace.server.api.violations import Violations
 from tailrace.server.coordinator.coordinator import Coordinator
 from tailrace.server.coordinator.operators import Operators
@@ -64,8 +66,10 @@ class Looking:
                 raise
         return pb.DeleteTaskResponse()
 
-    async def resubmit_task(self, request: pb.ResubmitTaskRequest) -> pb.ResubmitTaskResponse:
-        """Run a task again, as a new one."""
+    async def resubmit_task(
+        self, request: pb.ResubmitTaskRequest, caller: Mapping[str, str]
+    ) -> pb.ResubmitTaskResponse:
+        """Run a task again, as a new one; ``caller`` has the trace that the call belongs to."""
         violations = Violations()
         check_name(violations, "task_id", request.task_id, TASK_ID)
         if request.new_task_id:
@@ -80,6 +84,7 @@ class Looking:
                 raise
             return response
         again = _again(detail, request.new_task_id)
+        part_traces(again.spec.headers, caller)
         submission = parse_submission(again, max_payload_bytes=self._max_payload_bytes)
         outcome = (await self._coordinator.submit([submission]))[0]
         if isinstance(outcome, StoreUnavailableError):

@@ -12,6 +12,7 @@ from tailrace.server.api.parse_revoke import parse_revocations
 from tailrace.server.api.parse_task import parse_submission
 from tailrace.server.api.server_info import server_info
 from tailrace.server.api.submit_items import parse_items, submissions_of, submit_item, submit_response
+from tailrace.server.api.tracing import texts_of
 from tailrace.server.api.violations import Violations, invalid
 from tailrace.server.api.wait_stream import WaitStream, parse_wait
 from tailrace.server.api.watch_stream import WatchStream
@@ -133,7 +134,7 @@ class TaskService(TaskServiceServicer):
 
     async def ResubmitTask(self, request: pb.ResubmitTaskRequest, context: Context) -> pb.ResubmitTaskResponse:
         """Run a task again."""
-        return await self._looking.resubmit_task(request)
+        return await self._looking.resubmit_task(request, texts_of(context.invocation_metadata()))
 
     async def DeleteTask(self, request: pb.DeleteTaskRequest, context: Context) -> pb.DeleteTaskResponse:
         """Delete one record."""

@@ -86,6 +86,7 @@ def start(record: TaskRecord, *, now_ms: int) -> TaskRecord:
         attempt=record.attempt + 1,
         revision=record.revision + 1,
         update_ms=now_ms,
+        due_ms=None,
         lease_expire_ms=now_ms + record.lease_ms,
         start_ms=now_ms,
     )

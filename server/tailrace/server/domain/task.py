@@ -99,7 +99,7 @@ class TaskRecord:
     update_ms: int
     """When the revision last changed."""
     due_ms: int | None = None
-    """When it leaves the schedule; set in SCHEDULE only."""
+    """When it leaves the schedule, or left it; None once started, and for what was never on it."""
 
     attempt: int = 0
     """Attempts started; a release takes its start back."""
@@ -219,7 +219,7 @@ def wait_until_due(record: TaskRecord, delay_ms: int, *, now_ms: int) -> TaskRec
     return replace(
         record,
         place=Place.SCHEDULE if delayed else Place.READY,
-        due_ms=now_ms + delay_ms if delayed else None,
+        due_ms=now_ms + delay_ms if delayed else record.due_ms,
         lease_token=None,
         lease_expire_ms=None,
     )

@@ -17,6 +17,7 @@ from typing import Protocol
 from tailrace.server.domain.deadline import DeadlineFailures
 from tailrace.server.domain.lease import AttemptEnd
 from tailrace.server.domain.task import Submission, TaskSnapshot
+from tailrace.server.domain.transition import Observer
 from tailrace.server.store.changes import Change
 from tailrace.server.store.operators import OperatorStore
 from tailrace.server.store.values import (
@@ -55,6 +56,13 @@ class Store(OperatorStore, Protocol):
 
     async def close(self) -> None:
         """Let go of everything and end ``changes``. A second call does nothing."""
+
+    def observe(self, observer: Observer) -> None:
+        """Have the transitions that calls of this process make told, each call's once, as soon as they are made.
+
+        Called once, before ``open``. What a call did that was never answered is not told: nobody here knows it. The
+        observer is called on the event loop, must not wait, and must not raise.
+        """
 
     def changes(self) -> AsyncIterator[Change]:
         """Iterate over changes made by this process and, for registered tasks, by all others.

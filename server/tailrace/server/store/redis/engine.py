@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import structlog
 
 from tailrace.server.domain.errors import StoreFullError, StoreUnavailableError
+from tailrace.server.domain.transition import Observer
 from tailrace.server.store.changes import Change, EpochBreak, StoreEmptied, TaskChanged
 from tailrace.server.store.feed import ChangeFeed
 from tailrace.server.store.redis.boot import (
@@ -69,6 +70,7 @@ class RedisEngine:
         self._replica_id = replica_id
         self._wanted_partitions = checked_partitions(partitions)
         self._feed = ChangeFeed()
+        self._observer: Observer | None = None
         self._is_cluster = url.partition(":")[0] in SCHEMES
         # Where slots have another primary, registrations may be lost: whoever waits registers anew.
         self._client: Client = (
@@ -144,6 +146,10 @@ class RedisEngine:
         await self._notifications.stop()
         self._feed.close()
         await self._client.close()
+
+    def observe(self, observer: Observer) -> None:
+        """Have the transitions that calls of this process make told; see Store."""
+        self._observer = observer
 
     def changes(self) -> AsyncIterator[Change]:
         """Iterate over changes made by this process and, for registered tasks, by all others."""
@@ -236,6 +242,8 @@ class RedisEngine:
             self._tell(_doubts(in_doubt))
             raise
         self._tell(reply.changes)
+        if reply.transitions is not None and self._observer is not None:
+            self._observer(reply.transitions)
         return reply.value
 
     def _tell(self, changes: Sequence[Change]) -> None:

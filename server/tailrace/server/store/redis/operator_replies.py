@@ -6,7 +6,7 @@ from typing import Any
 
 from tailrace.server.domain.detail import TaskDetail
 from tailrace.server.store.operators import Listed, Purged, QueueStats
-from tailrace.server.store.redis.replies import Reply, changes_in, queues_ready, snapshot_in
+from tailrace.server.store.redis.replies import Reply, changes_in, queues_ready, snapshot_in, transitions_in
 
 _NONE = b"-"
 
@@ -40,8 +40,9 @@ def parse_paused(reply: Any) -> Reply[QueueStats]:
 
 def parse_purged(reply: Any) -> Reply[Purged]:
     """From ``purge_queue``."""
-    count, remaining, cursor, changed = reply
-    return Reply(Purged(count=count, remaining=remaining, cursor=cursor.decode()), changes_in(changed))
+    count, remaining, cursor, changed, began, ended = reply
+    purged = Purged(count=count, remaining=remaining, cursor=cursor.decode())
+    return Reply(purged, changes_in(changed), transitions_in("purge_queue", began, ended))
 
 
 def parse_repairs(reply: Any) -> Reply[Mapping[str, int]]:

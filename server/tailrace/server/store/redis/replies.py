@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from tailrace.server.domain.lease import AttemptEnd, lease_token
 from tailrace.server.domain.task import Place, Submission, TaskSnapshot, TaskState, accept, snapshot_of
+from tailrace.server.domain.transition import Began, Ended, Transitions
 from tailrace.server.store.changes import Change, DrainRequested, LeaseNews, QueueReady, TaskChanged
 from tailrace.server.store.values import Delivery, Leased, LeaseHeld, LeaseRequest, ResultStored, Submitted, Tick
 
@@ -27,6 +28,7 @@ class Reply(Generic[T]):
 
     value: T
     changes: Sequence[Change] = ()
+    transitions: Transitions | None = None
 
 
 def drain_line(worker_id: str) -> str:
@@ -59,6 +61,7 @@ def parse_submitted(submissions: Sequence[Submission], reply: Any) -> Reply[list
     now_ms, outcomes, ready = reply
     submitted: list[Submitted] = []
     changes = queues_ready(ready)
+    accepted: list[tuple[str, str]] = []
     for submission, line in zip(submissions, outcomes, strict=True):
         outcome, *words = line.split(b" ")
         if outcome in {b"created", b"full"}:
@@ -77,7 +80,8 @@ def parse_submitted(submissions: Sequence[Submission], reply: Any) -> Reply[list
         )
         if is_created:
             changes.append(TaskChanged(task_id=submission.task_id, snapshot=snapshot, is_done=False))
-    return Reply(submitted, changes)
+            accepted.append((submission.queue, submission.task_type))
+    return Reply(submitted, changes, Transitions(operation="submit_tasks", accepted=accepted))
 
 
 def parse_snapshots(task_ids: Sequence[str], reply: Any) -> Reply[list[TaskSnapshot | None]]:
@@ -88,7 +92,7 @@ def parse_snapshots(task_ids: Sequence[str], reply: Any) -> Reply[list[TaskSnaps
 
 def parse_leased(request: LeaseRequest, reply: Any) -> Reply[Leased]:
     """From ``lease_tasks``."""
-    items, is_drained, is_blocked, changed = reply
+    items, is_drained, is_blocked, changed, delivered, began, ended = reply
     deliveries: list[Delivery] = []
     changes = changes_in(changed)
     parts = zip(request.nonces, items[::4], items[1::4], items[2::4], items[3::4], strict=False)
@@ -111,29 +115,32 @@ def parse_leased(request: LeaseRequest, reply: Any) -> Reply[Leased]:
         if request.start_immediately:
             changes.append(_started(delivery, revision=revision[0]))
     leased = Leased(deliveries=tuple(deliveries), is_drained=is_drained == 1, is_blocked=is_blocked == 1)
-    return Reply(leased, changes)
+    transitions = transitions_in("lease_tasks", began, ended)
+    transitions.delivered = dict(zip(map(bytes.decode, delivered[::2]), delivered[1::2], strict=True))
+    return Reply(leased, changes, transitions)
 
 
 def parse_beats(reply: Any) -> Reply[list[LeaseHeld | None]]:
     """From ``beat_leases``."""
-    leases, changed = reply
+    leases, changed, began, ended = reply
     held = [
         None if expire_ms is None else LeaseHeld(expire_ms=expire_ms, revocation=revocation)
         for expire_ms, revocation in zip(leases[::2], leases[1::2], strict=True)
     ]
-    return Reply(held, changes_in(changed))
+    return Reply(held, changes_in(changed), transitions_in("beat_leases", began, ended))
 
 
 def parse_revoked(task_ids: Sequence[str], reply: Any) -> Reply[list[TaskSnapshot | None]]:
     """From ``revoke_tasks``."""
-    outcomes, changed = reply
+    outcomes, changed, began, ended = reply
     items = zip(task_ids, outcomes, strict=True)
-    return Reply([line and snapshot_in(task_id, line.split(b" ")) for task_id, line in items], changes_in(changed))
+    snapshots = [line and snapshot_in(task_id, line.split(b" ")) for task_id, line in items]
+    return Reply(snapshots, changes_in(changed), transitions_in("revoke_tasks", began, ended))
 
 
 def parse_results(ends: Sequence[AttemptEnd], reply: Any) -> Reply[list[ResultStored | None]]:
     """From ``store_results``. The new outcomes are put together from what was sent: nobody has to read them."""
-    outcomes, ready = reply
+    outcomes, ready, began, ended = reply
     stored: list[ResultStored | None] = []
     changes = queues_ready(ready)
     for end, line in zip(ends, outcomes, strict=True):
@@ -145,20 +152,34 @@ def parse_results(ends: Sequence[AttemptEnd], reply: Any) -> Reply[list[ResultSt
         state = snapshot.state if snapshot else _STATES[words[0]]
         stored.append(ResultStored(state=state, is_duplicate=outcome == b"duplicate"))
         changes.append(TaskChanged(task_id=end.task_id, snapshot=snapshot, is_done=state.is_done))
-    return Reply(stored, changes)
+    return Reply(stored, changes, transitions_in("store_results", began, ended))
 
 
 def parse_released(reply: Any) -> Reply[list[bool]]:
     """From ``release_leases``."""
-    releases, ready, changed = reply
-    return Reply([release == 1 for release in releases], [*queues_ready(ready), *changes_in(changed)])
+    releases, ready, changed, began, ended = reply
+    changes = [*queues_ready(ready), *changes_in(changed)]
+    transitions = transitions_in("release_leases", began, ended)
+    return Reply([release == 1 for release in releases], changes, transitions)
 
 
-def parse_tick(reply: Any) -> Reply[Tick]:
+def parse_tick(operation: str, reply: Any) -> Reply[Tick]:
     """From the scripts of maintenance, which leave out at the end what they never bring."""
-    padded: list[Any] = [*reply, [], []]
-    count, next_due_ms, ready, changed = padded[:4]
-    return Reply(Tick(count=count, next_due_ms=next_due_ms), [*queues_ready(ready), *changes_in(changed)])
+    padded: list[Any] = [*reply, (), (), (), ()]
+    count, next_due_ms, ready, changed, began, ended = padded[:6]
+    changes = [*queues_ready(ready), *changes_in(changed)]
+    return Reply(Tick(count=count, next_due_ms=next_due_ms), changes, transitions_in(operation, began, ended))
+
+
+def transitions_in(operation: str, began: Sequence[Any], ended: Sequence[Any]) -> Transitions:
+    """Parse what ``lua/_counting.lua`` tells."""
+    # Every task comes through here twice: maps cost half of what a loop does.
+    states = map(_STATES.__getitem__, ended[2::5])
+    return Transitions(
+        operation=operation,
+        began=list(map(Began, map(bytes.decode, began[::2]), began[1::2])),
+        ended=list(map(Ended, map(bytes.decode, ended[::5]), ended[1::5], states, ended[3::5], ended[4::5])),
+    )
 
 
 def queues_ready(queues: Iterable[bytes]) -> list[Change]:

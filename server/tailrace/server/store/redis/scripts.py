@@ -40,6 +40,7 @@ _SHARED = (
     "_queues",
     "_indexes",
     "_telling",
+    "_counting",
     "_commit",
     "_rules",
     "_outcomes",

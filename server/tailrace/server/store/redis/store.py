@@ -1,12 +1,14 @@
 """The Store protocol on Redis: every operation one script on one partition."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from tailrace.server.domain.deadline import DeadlineFailures
 from tailrace.server.domain.lease import AttemptEnd
 from tailrace.server.domain.task import Submission, TaskSnapshot
 from tailrace.server.store.base import REAP_GAP_MS, REAP_GRACE_MS
 from tailrace.server.store.redis import arguments, replies
+from tailrace.server.store.redis.connection import Argument
 from tailrace.server.store.redis.operator_calls import RedisOperatorCalls
 from tailrace.server.store.values import (
     Beat,
@@ -116,24 +118,25 @@ class RedisStore(RedisOperatorCalls):
     async def reap_leases(self, partition: int, limit: int, failure: bytes) -> Tick:
         """Take tasks from holders whose lease ran out."""
         numbers = (min(limit, MAX_TICK), REAP_GAP_MS, REAP_GRACE_MS)
-        return await self._perform(
-            "reap_leases", partition, (*numbers, failure), parse=replies.parse_tick, in_doubt=None
-        )
+        return await self._tick("reap_leases", partition, (*numbers, failure), in_doubt=None)
 
     async def end_overdue(self, partition: int, failures: DeadlineFailures, jitters: Sequence[int]) -> Tick:
         """Act on tasks whose deadline has passed."""
-        return await self._perform(
-            "end_overdue",
-            partition,
-            arguments.overdue_arguments(failures, jitters[:MAX_TICK]),
-            parse=replies.parse_tick,
-            in_doubt=None,
-        )
+        overdue_arguments = arguments.overdue_arguments(failures, jitters[:MAX_TICK])
+        return await self._tick("end_overdue", partition, overdue_arguments, in_doubt=None)
 
     async def promote_due(self, partition: int, limit: int) -> Tick:
         """Move tasks whose time has come to their queue."""
-        return await self._perform("promote_due", partition, (min(limit, MAX_TICK),), parse=replies.parse_tick)
+        return await self._tick("promote_due", partition, (min(limit, MAX_TICK),))
 
     async def expire_done(self, partition: int, limit: int) -> Tick:
         """Remove records whose time is over."""
-        return await self._perform("expire_done", partition, (min(limit, MAX_TICK),), parse=replies.parse_tick)
+        return await self._tick("expire_done", partition, (min(limit, MAX_TICK),))
+
+    async def _tick(
+        self, script: str, partition: int, tick_arguments: Sequence[Argument], *, in_doubt: Sequence[str] | None = ()
+    ) -> Tick:
+        """Run a script of maintenance."""
+        return await self._perform(
+            script, partition, tick_arguments, parse=partial(replies.parse_tick, script), in_doubt=in_doubt
+        )

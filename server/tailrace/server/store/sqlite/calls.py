@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 import structlog
 
+from tailrace.server.domain.transition import Observer
 from tailrace.server.store.changes import Change, EpochBreak, TaskChanged
 from tailrace.server.store.feed import ChangeFeed
 from tailrace.server.store.sqlite import statements
@@ -39,12 +40,22 @@ class Calls:
         self._feed = ChangeFeed()
         self._writer = Writer(self._open_database, tell=self._feed.put)
 
+    def observe(self, observer: Observer) -> None:
+        """See Store."""
+        self._writer.observe = observer
+
     async def _run(
-        self, partition: int, operation: Operation[Answer], *, in_doubt: Sequence[str] | None = ()
+        self,
+        partition: int,
+        operation: Operation[Answer],
+        *,
+        in_doubt: Sequence[str] | None = (),
+        observed_as: str | None = None,
     ) -> Answer:
         """Apply an operation in the writer's thread.
 
         ``in_doubt`` are the tasks that may have changed when the database fails; None when nobody can say which.
+        ``observed_as`` is the operation's name where it may make transitions.
         """
 
         def work(connection: sqlite3.Connection) -> Done[Answer]:
@@ -54,7 +65,9 @@ class Calls:
             records.write()
             if connection.total_changes != changes_before:
                 self._write_clock(connection, records.now_ms, CLOCK_WRITTEN_MS)
-            return Done(answer, records.changes)
+            if observed_as is None or self._writer.observe is None:
+                return Done(answer, records.changes)
+            return Done(answer, records.changes, records.transitions(observed_as))
 
         return await self._writer.run(work, doubts=_doubts(in_doubt))
 

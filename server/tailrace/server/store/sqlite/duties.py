@@ -17,7 +17,7 @@ def reap_leases(records: Records, limit: int, failure: bytes, guards: ReapGuards
     if grace_ms > 0:
         return Tick(count=0, next_due_ms=grace_ms if has_leases else None)
     task_ids = _due_ids(records, statements.EXPIRED_LEASES, limit)
-    records.load(task_ids)
+    records.load(task_ids, with_heads=True)
     for task_id in task_ids:
         record = records.get(task_id)
         if record is not None:
@@ -32,7 +32,7 @@ def end_overdue(records: Records, failures: DeadlineFailures, jitters: Sequence[
     """See Store.end_overdue."""
     grace_ms = guards.grace_left_ms(records.connection, records.partition, records.now_ms)
     task_ids = _due_ids(records, statements.OVERDUE, len(jitters))
-    records.load(task_ids)
+    records.load(task_ids, with_heads=True)
     overdue = [record for task_id in task_ids if (record := records.get(task_id)) is not None]
     spared = {each.task_id for each in overdue if grace_ms > 0 and has_but_overrun(each, now_ms=records.now_ms)}
     missed = [record for record in overdue if record.task_id not in spared]

@@ -47,7 +47,7 @@ def _submit(records: Records, submission: Submission, *, is_queue_full: bool) ->
     if existing is None:
         accepted = task.accept(submission, now_ms=records.now_ms)
         if not is_queue_full:
-            records.create(accepted)
+            records.create(accepted, task_type=submission.task_type)
         return Submitted(snapshot=records.snapshot(accepted), is_created=not is_queue_full, is_queue_full=is_queue_full)
     is_same = existing.fingerprint == submission.fingerprint
     snapshot = without_payloads(records.snapshot(existing))
@@ -79,7 +79,7 @@ def lease_tasks(records: Records, request: LeaseRequest) -> Leased:
     queues = [queue for queue in dict.fromkeys(request.queues) if not records.queues.is_paused(queue)]
     drawn = _draw(records, request, queues)
     records.load(drawn.chosen, with_requests=True)
-    records.load(drawn.overdue)
+    records.load(drawn.overdue, with_heads=True)
     for task_id in drawn.overdue:
         ready = _known(records, task_id)
         records.put(miss_deadline(ready, request.failures, jitter=0, now_ms=records.now_ms))
@@ -193,7 +193,7 @@ def store_results(records: Records, ends: Sequence[AttemptEnd]) -> list[ResultSt
     """See Store.store_results."""
     # A SUCCESS drops the input from the request, so that one has to be read; all others leave it as it is.
     records.load((end.task_id for end in ends if end.state is TaskState.SUCCESS), with_requests=True)
-    records.load(end.task_id for end in ends)
+    records.load((end.task_id for end in ends), with_heads=True)
     return [_end(records, end) for end in ends]
 
 
@@ -211,7 +211,7 @@ def _end(records: Records, end: AttemptEnd) -> ResultStored | None:
 
 def release_leases(records: Records, releases: Sequence[Release], failure: bytes) -> list[bool]:
     """See Store.release_leases."""
-    records.load(release.task_id for release in releases)
+    records.load((release.task_id for release in releases), with_heads=True)
     return [_release(records, release, failure) for release in releases]
 
 
@@ -228,7 +228,7 @@ def _release(records: Records, release: Release, failure: bytes) -> bool:
 
 def revoke_tasks(records: Records, revocations: Sequence[Revocation]) -> list[TaskSnapshot | None]:
     """See Store.revoke_tasks."""
-    records.load(revocation.task_id for revocation in revocations)
+    records.load((revocation.task_id for revocation in revocations), with_heads=True)
     return [_revoke(records, revocation) for revocation in revocations]
 
 

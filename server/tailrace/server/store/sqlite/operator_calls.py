@@ -47,6 +47,7 @@ class OperatorCalls(Calls):
             partition,
             lambda records: queue_operations.purge_queue(records, queue, cursor, limit, failure),
             in_doubt=None,
+            observed_as="purge_queue",
         )
 
     async def audit_tasks(self, partition: int, cursor: str, limit: int) -> Audited:

@@ -39,7 +39,7 @@ def purge_queue(records: Records, queue: str, cursor: str, limit: int, failure: 
         raise ValueError("the cursor names no step of a purge")
     ready = [] if cursor == _SCHEDULE else _ids(records, statements.QUEUE_READY, queue, limit)
     scheduled = _ids(records, statements.QUEUE_SCHEDULE, queue, limit - len(ready))
-    records.load([*ready, *scheduled])
+    records.load([*ready, *scheduled], with_heads=True)
     for task_id in (*ready, *scheduled):
         record = records.get(task_id)
         if record is not None:

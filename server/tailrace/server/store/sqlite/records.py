@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 
 from tailrace.server.domain.task import Place, TaskRecord, TaskSnapshot, snapshot_of
+from tailrace.server.domain.transition import Transitions, compare
 from tailrace.server.store.changes import Change, LeaseNews, QueueReady, TaskChanged
 from tailrace.server.store.sqlite import statements
 from tailrace.server.store.sqlite.queues import Queues
@@ -30,6 +31,10 @@ class Records:
         self.queues = Queues(connection, partition)
         self.changes: list[Change] = []
         """What has to be told once the transaction is committed; filled by ``write``."""
+        self.steps: list[tuple[TaskRecord, TaskRecord]] = []
+        """Each record that was written, before and after, but for those of new tasks; filled by ``write``."""
+        self.accepted: list[tuple[str, str]] = []
+        """Queue and task_type of each new task."""
         self._rows: dict[str, Row] = {}
         self._records: dict[str, TaskRecord] = {}
         self._changed: dict[str, None] = {}
@@ -46,8 +51,8 @@ class Records:
     ) -> None:
         """Read records, those not read before.
 
-        Only with requests may the rule of a SUCCESS be applied to them, and only with outcomes any rule at all. Heads
-        are the requests without their inputs.
+        Only with requests may the rule of a SUCCESS be applied to them, only with heads any that ends a lease or a
+        task, and only with outcomes any rule at all. Heads are the requests without their inputs.
         """
         missing = [task_id for task_id in dict.fromkeys(task_ids) if task_id not in self._rows]
         if not missing:
@@ -68,9 +73,10 @@ class Records:
         """Give a loaded record as this operation left it; None when there is none."""
         return self._records.get(task_id)
 
-    def create(self, record: TaskRecord) -> None:
+    def create(self, record: TaskRecord, *, task_type: str) -> None:
         """Add the record of a new task, over that of an expired one."""
         self._is_created.add(record.task_id)
+        self.accepted.append((record.queue, task_type))
         self.put(record)
 
     def put(self, record: TaskRecord, *, to_head: bool = False) -> None:
@@ -119,6 +125,12 @@ class Records:
                 LeaseNews(task_id=held.task_id, lease_token=held.lease_token, revocation=now.revocation)
             )
 
+    def transitions(self, operation: str) -> Transitions:
+        """Tell what all that was written did to tasks."""
+        transitions = compare(operation, self.steps, now_ms=self.now_ms)
+        transitions.accepted = self.accepted
+        return transitions
+
     def write(self) -> None:
         """Store what changed since the last ``write``."""
         positions = self._place_pushes()
@@ -127,6 +139,7 @@ class Records:
         updated = [(self._rows[r.task_id], r) for r in changed if r.task_id not in self._is_created]
         revised = created + [record for row, record in updated if record.revision != row.record.revision]
         self.queues.count([(row.record, record) for row, record in updated] + [(None, record) for record in created])
+        self.steps.extend((row.record, record) for row, record in updated)
         self._update(updated, positions)
         self._insert(created, positions)
         for record in revised:

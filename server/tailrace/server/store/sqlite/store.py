@@ -75,6 +75,7 @@ class SqliteStore(OperatorCalls):
                 partition,
                 lambda records: operations.submit_tasks(records, submissions, max_queue_depth),
                 in_doubt=task_ids,
+                observed_as="submit_tasks",
             )
         except StoreUnavailableError as error:
             if is_full(error):
@@ -97,30 +98,47 @@ class SqliteStore(OperatorCalls):
             partition,
             lambda records: operations.lease_tasks(records, request),
             in_doubt=None if request.start_immediately else (),
+            observed_as="lease_tasks",
         )
 
     async def beat_leases(self, partition: int, beats: Sequence[Beat]) -> list[LeaseHeld | None]:
         """See Store."""
         task_ids = [beat.task_id for beat in beats]
-        return await self._run(partition, lambda records: operations.beat_leases(records, beats), in_doubt=task_ids)
+        return await self._run(
+            partition,
+            lambda records: operations.beat_leases(records, beats),
+            in_doubt=task_ids,
+            observed_as="beat_leases",
+        )
 
     async def store_results(self, partition: int, ends: Sequence[AttemptEnd]) -> list[ResultStored | None]:
         """See Store."""
         task_ids = [end.task_id for end in ends]
-        return await self._run(partition, lambda records: operations.store_results(records, ends), in_doubt=task_ids)
+        return await self._run(
+            partition,
+            lambda records: operations.store_results(records, ends),
+            in_doubt=task_ids,
+            observed_as="store_results",
+        )
 
     async def release_leases(self, partition: int, releases: Sequence[Release], failure: bytes) -> list[bool]:
         """See Store."""
         task_ids = [release.task_id for release in releases]
         return await self._run(
-            partition, lambda records: operations.release_leases(records, releases, failure), in_doubt=task_ids
+            partition,
+            lambda records: operations.release_leases(records, releases, failure),
+            in_doubt=task_ids,
+            observed_as="release_leases",
         )
 
     async def revoke_tasks(self, partition: int, revocations: Sequence[Revocation]) -> list[TaskSnapshot | None]:
         """See Store."""
         task_ids = [revocation.task_id for revocation in revocations]
         return await self._run(
-            partition, lambda records: operations.revoke_tasks(records, revocations), in_doubt=task_ids
+            partition,
+            lambda records: operations.revoke_tasks(records, revocations),
+            in_doubt=task_ids,
+            observed_as="revoke_tasks",
         )
 
     async def reap_leases(self, partition: int, limit: int, failure: bytes) -> Tick:
@@ -129,6 +147,7 @@ class SqliteStore(OperatorCalls):
             partition,
             lambda records: duties.reap_leases(records, limit, failure, self._reap_guards),
             in_doubt=None,
+            observed_as="reap_leases",
         )
 
     async def end_overdue(self, partition: int, failures: DeadlineFailures, jitters: Sequence[int]) -> Tick:
@@ -137,6 +156,7 @@ class SqliteStore(OperatorCalls):
             partition,
             lambda records: duties.end_overdue(records, failures, jitters, self._reap_guards),
             in_doubt=None,
+            observed_as="end_overdue",
         )
 
     async def promote_due(self, partition: int, limit: int) -> Tick:

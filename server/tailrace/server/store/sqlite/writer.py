@@ -11,6 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 import structlog
 
 from tailrace.server.domain.errors import StoreUnavailableError
+from tailrace.server.domain.transition import Observer, Transitions
 from tailrace.server.store.changes import Change
 from tailrace.server.store.sqlite.database import Database
 from tailrace.server.store.sqlite.faults import as_unavailable
@@ -30,6 +31,7 @@ class Done(Generic[Answer]):
 
     answer: Answer
     changes: Sequence[Change] = ()
+    transitions: Transitions | None = None
 
 
 Work = Callable[[sqlite3.Connection], Done[Answer]]
@@ -58,6 +60,8 @@ class Writer:
     def __init__(self, open_database: Callable[[], Database], *, tell: Callable[[Change], None]) -> None:
         self._open_database = open_database
         self._tell = tell
+        self.observe: Observer | None = None
+        """Called on the event loop with the transitions of each piece of work that was committed."""
         self._posted: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
         self._waiting = 0
         self._is_open = False
@@ -155,6 +159,8 @@ class Writer:
     def _answer(self, operation: _Operation) -> None:
         for change in operation.doubts if operation.done is None else operation.done.changes:
             self._tell(change)
+        if operation.done is not None and operation.done.transitions is not None and self.observe is not None:
+            self.observe(operation.done.transitions)
         if operation.answer.done():
             return
         if operation.done is not None:

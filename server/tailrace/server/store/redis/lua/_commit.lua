@@ -38,9 +38,10 @@ local function has_nothing_to_write()
   return number == 0
 end
 
--- Returns the queues that got tasks which may be delivered.
+-- Returns the queues that got tasks which may be delivered, and gathers what _counting.lua tells to be returned.
 local function commit()
   if has_nothing_to_write() then return {} end
+  gather_transitions()
   local ready, is_ready = {}, {}
   for queue in pairs(counts) do mask_of(queue) end -- read before anything is written
   drop_left()

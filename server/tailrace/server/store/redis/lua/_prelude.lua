@@ -44,7 +44,8 @@ end
 --   place     moves the task: until_ms is its new score, to_head puts it before the others that are ready
 local function transition(task, change)
   if not task.writes then
-    task.writes = {}
+    task.writes, task.old_state, task.old_place = {}, task.state, task.place
+    if task.state == 'STARTED' and task.start_ms then task.run_ms = NOW - task.start_ms end
     touched[#touched + 1] = task
   end
   if change.state then

@@ -7,6 +7,7 @@ local NAMES = {
   l = 'priority',
   v = 'revision',
   u = 'update_ms',
+  r = 'due_ms', -- when it leaves the schedule, or left it; none once started
   c = 'create_ms',
   fp = 'fingerprint', -- 16 bytes
   h = 'head_bytes', -- of s:<id>; what follows is the input
@@ -52,7 +53,8 @@ local MAX_LASTING_BYTES = 512
 -- What has its default is not stored. Made whole at once: a table that grows is copied again and again.
 local function new_record(task_id)
   return {
-    state = false, place = false, queue = false, priority = 0, revision = 0, update_ms = 0, create_ms = 0,
+    state = false, place = false, queue = false, priority = 0, revision = 0, update_ms = 0, due_ms = false,
+    create_ms = 0,
     fingerprint = false, head_bytes = 0, request_bytes = false, outcome_bytes = false, lease_ms = 30000,
     result_ttl_ms = 86400000, max_lost_leases = 3, max_attempts = false, initial_backoff_ms = 1000,
     max_backoff_ms = 300000, backoff_multiplier = 2, has_types = false, start_deadline_ms = false,
@@ -64,6 +66,8 @@ local function new_record(task_id)
     -- the head of its queue, whether a call takes it from its ready list, what is to be written, what is to be told.
     id = task_id, index = false, deadline_ms = false, until_ms = false, to_head = false, is_drawn = false,
     writes = false, removals = false, blobs = false, is_new = false, is_revised = false,
+    -- Likewise, for those who count: what it was before, and what came of this call (see _counting.lua).
+    old_state = false, old_place = false, wait_ms = false, run_ms = false, failure_kind = false,
   }
 end
 local DEFAULTS = new_record(false)

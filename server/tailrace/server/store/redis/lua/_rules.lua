@@ -9,8 +9,11 @@ local function holds(task, token)
 end
 
 local function start(task)
+  transition(task, {}) -- notes what it was before
+  task.wait_ms, task.run_ms = NOW - (task.due_ms or task.update_ms), 0
   transition(task, {
     state = 'STARTED', place = 'lease', until_ms = NOW + task.lease_ms, attempt = task.attempt + 1, start_ms = NOW,
+    due_ms = false,
   })
 end
 
@@ -42,6 +45,7 @@ end
 -- End a task for good: `outcome` is the result of a SUCCESS, else the failure; false when there is none.
 local function finish(task, state, outcome)
   if state == 'SUCCESS' then outcome = task.result_ttl_ms > 0 and outcome end
+  if state ~= 'SUCCESS' then task.failure_kind = failure_kind_of(outcome) end
   put_outcome(task, state, outcome)
   if task.failed_attempts + task.lost_leases > 0 then put(task, 'f', false) end
   if task.has_types then put(task, 'n', false) end
@@ -58,7 +62,7 @@ end
 -- Send a task that nobody holds to the schedule, or straight to its queue when there is no delay.
 local function wait_until_due(task, delay_ms, to_head, change)
   if delay_ms > 0 then
-    change.place, change.until_ms = 'schedule', NOW + delay_ms
+    change.place, change.until_ms, change.due_ms = 'schedule', NOW + delay_ms, NOW + delay_ms
   else
     change.place, change.to_head = 'ready', to_head
   end
@@ -68,6 +72,7 @@ end
 -- Have another attempt follow; one that would come too late is not waited for.
 local function retry(task, failure, delay_ms, to_head)
   if task.total_deadline_ms and NOW + delay_ms >= task.total_deadline_ms then return finish(task, 'FAILURE', failure) end
+  task.failure_kind = failure_kind_of(failure)
   put(task, 'f', failure)
   wait_until_due(task, delay_ms, to_head, {state = 'RETRY'})
 end

@@ -1,8 +1,8 @@
 -- Take signs of life: the first that is not waiting starts the attempt, every other extends the lease.
 -- KEYS, ARGV 1 to 3: see _prelude.lua. Then for each: id, lease token (12 bytes), is_waiting ("1" or "0") with the
 --   worker_id right behind it (empty: unchanged), progress (bytes; empty: nothing new).
--- Returns {leases, changes}; for each lease, one after the other, its expiry (ms since the epoch) and the failure of a
---   revocation that was asked for, or nil; two nils where the token is not the current one.
+-- Returns {leases, changes, began, ended (see _counting.lua)}; for each lease, one after the other, its expiry (ms since
+--   the epoch) and the failure of a revocation that was asked for, or nil; two nils where the token is not the current one.
 local function beat(task, is_waiting)
   if task.state == 'STARTED' then
     transition(task, {place = 'lease', until_ms = NOW + task.lease_ms})
@@ -27,4 +27,4 @@ for i = 4, #ARGV, 4 do
   leases[#leases + 1] = is_held and revocation_of(task) or false
 end
 commit()
-return {leases, change_lines()}
+return {leases, change_lines(), began_parts, ended_parts}

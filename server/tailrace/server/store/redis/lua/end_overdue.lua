@@ -2,7 +2,8 @@
 -- After a gap in which nobody looked after leases, attempts are left to their workers for a while; see _grace.lua.
 -- KEYS, ARGV 1 to 3: see _prelude.lua. Then the failures (bytes) that a missed start deadline, an execution timeout and a
 --   total timeout leave behind, gap_ms, grace_ms, and a jitter (0 to 65,535) for each task to be acted on at most.
--- Returns {number of tasks, ms until the next deadline or nil, queues that got tasks, changes}.
+-- Returns {number of tasks, ms until the next deadline or nil, queues that got tasks, changes, began,
+--   ended (see _counting.lua)}.
 local failures = {start = ARGV[4], execution = ARGV[5], total = ARGV[6]}
 local grace_until = grace_end(tonumber(ARGV[7]), tonumber(ARGV[8]))
 
@@ -28,4 +29,4 @@ for _, task in ipairs(touched) do -- what is tried again may have another deadli
   if deadline_ms then earliest = math.min(earliest or deadline_ms, deadline_ms) end
 end
 local ready = commit()
-return {ended, earliest and math.max(0, earliest - NOW) or false, ready, change_lines()}
+return {ended, earliest and math.max(0, earliest - NOW) or false, ready, change_lines(), began_parts, ended_parts}

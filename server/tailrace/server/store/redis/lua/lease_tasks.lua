@@ -4,9 +4,10 @@
 --   total timeout leave behind, start_immediately ("1" or "0"), max_bytes of payloads after which no more are delivered,
 --   max_input_bytes in all ("-": any number), is_first_free ("1" or "0": the first may be larger than that), the worker_id
 --   (empty: not known yet), number of queues, the queues, most wanted first, then a nonce (8 bytes) for each task wanted
--- Returns {deliveries, 1 if all the queues are now empty else 0, 1 if the next task is too large else 0, changes}; a
---   delivery is four values: "id delivery_count attempt lease_ms lease_expire_ms create_ms input_bytes", where it is
---   started " revision", request, last failure or nil, progress or nil; changes are those beside the deliveries.
+-- Returns {deliveries, 1 if all the queues are now empty else 0, 1 if the next task is too large else 0, changes, the
+--   queues that tasks were delivered of, each followed by how many, began, ended (see _counting.lua)}; a delivery is four
+--   values: "id delivery_count attempt lease_ms lease_expire_ms create_ms input_bytes", where it is started " revision",
+--   request, last failure or nil, progress or nil; changes are those beside the deliveries.
 local failures = {start = ARGV[4], execution = ARGV[5], total = ARGV[6]}
 local start_now, max_bytes, max_input_bytes = ARGV[7] == '1', tonumber(ARGV[8]), tonumber(ARGV[9]) or math.huge
 local is_first_free, worker_id, queue_count = ARGV[10] == '1', ARGV[11], tonumber(ARGV[12])
@@ -84,4 +85,11 @@ for i = 13, 12 + queue_count do
   if ready_of(ARGV[i]) > 0 and not is_paused(ARGV[i]) then is_drained = 0 end
 end
 for i, task in ipairs(overdue) do changes[i] = change_line(task) end
-return {deliveries, is_drained, is_blocked and 1 or 0, changes}
+local delivered = {}
+for queue, by_place in pairs(counts) do
+  if by_place.lease then
+    delivered[#delivered + 1] = queue
+    delivered[#delivered + 1] = by_place.lease
+  end
+end
+return {deliveries, is_drained, is_blocked and 1 or 0, changes, delivered, began_parts, ended_parts}

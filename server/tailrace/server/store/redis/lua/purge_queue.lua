@@ -2,7 +2,8 @@
 -- KEYS, ARGV 1 to 3: see _prelude.lua. Then: the queue, limit of entries looked at, the failure that they end with
 --   (bytes), and where to go on: "ready", or what an earlier call answered: "schedule <ms> <id>" of the entry that was
 --   looked at last.
--- Returns {number of tasks, how many are still ready or on the schedule, where to go on or "", changes}.
+-- Returns {number of tasks, how many are still ready or on the schedule, where to go on or "", changes, began,
+--   ended (see _counting.lua)}.
 local queue, limit, failure = ARGV[4], tonumber(ARGV[5]), ARGV[6]
 local MAX_PURGED = 150 -- in one call: ending a task costs far more than to look at one of another queue
 local purged, looked_at = 0, 0
@@ -56,4 +57,4 @@ if cursor == 'ready' then
 end
 if not is_enough() then cursor = purge_schedule(string.match(cursor, '^schedule (%d+) (.+)$')) end
 commit()
-return {purged, depth_of(queue), cursor, change_lines()}
+return {purged, depth_of(queue), cursor, change_lines(), began_parts, ended_parts}

@@ -1,7 +1,8 @@
 -- Take tasks from holders whose lease ran out; the earliest expiry goes foremost to the head of its queue.
 -- After a gap between two calls nothing is taken for a while; see _grace.lua.
 -- KEYS, ARGV 1 to 3: see _prelude.lua. Then: limit, gap_ms, grace_ms, the failure of a lost lease (bytes).
--- Returns {number of tasks, ms until the next one is due or nil, queues that got tasks, changes}.
+-- Returns {number of tasks, ms until the next one is due or nil, queues that got tasks, changes, began,
+--   ended (see _counting.lua)}.
 local limit, gap_ms, grace_ms, failure = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 
 local grace_until = grace_end(gap_ms, grace_ms)
@@ -30,4 +31,4 @@ local ready = commit()
 if #ids == 0 then call('ZREM', KEYS[1], '') end -- as in commit: what only stores may be refused
 call('HSET', KEYS[4], 'last_reap', NOW, 'grace_until', grace_until)
 local next_due_ms = earliest and math.max(0, is_grace and grace_until - NOW or earliest - NOW) or false
-return {reaped, next_due_ms, ready, change_lines()}
+return {reaped, next_due_ms, ready, change_lines(), began_parts, ended_parts}

@@ -1,7 +1,8 @@
 -- Take leases back without using up an attempt: to the head of the queue in the order of the call, or the schedule.
 -- KEYS, ARGV 1 to 3: see _prelude.lua. Then the failure of a task whose releases count as a lost lease (bytes), and for
 --   each release: id, lease token (12 bytes), delay_ms.
--- Returns {releases, queues that got tasks, changes}; a release is 1, or nil where the token is not the current one.
+-- Returns {releases, queues that got tasks, changes, began, ended (see _counting.lua)}; a release is 1, or nil where the
+--   token is not the current one.
 local failure = ARGV[4]
 
 local function release(task, delay_ms)
@@ -24,4 +25,4 @@ for i = 5, #ARGV, 3 do
   releases[#releases + 1] = is_held
 end
 local ready = commit()
-return {releases, ready, change_lines()}
+return {releases, ready, change_lines(), began_parts, ended_parts}

@@ -1,6 +1,7 @@
 -- Keep tasks from running: what has not started ends at once, what runs is asked to stop, or ends too by force.
 -- KEYS, ARGV 1 to 3: see _prelude.lua. Then for each: id, failure that the task ends with (bytes), is_forced ("1" or "0").
--- Returns {outcomes, changes}; an outcome is outcome_line, nil for an unknown id. What is done stays as it is.
+-- Returns {outcomes, changes, began, ended (see _counting.lua)}; an outcome is outcome_line, nil for an unknown id. What
+--   is done stays as it is.
 local function revoke(task, failure, is_forced)
   if task.state ~= 'STARTED' or is_forced then
     if task.place == 'lease' then tell_holder(task) end
@@ -19,4 +20,4 @@ for i = 4, #ARGV, 3 do
   outcomes[#outcomes + 1] = task and outcome_line(task) or false
 end
 commit()
-return {outcomes, change_lines()}
+return {outcomes, change_lines(), began_parts, ended_parts}

@@ -3,9 +3,9 @@
 --   else the failure), failure type, and "state has_payload", in case of a FAILURE followed by
 --   " is_non_retryable next_retry_delay_ms jitter", where "-" leaves the delay to the policy, and the policy that holds
 --   where the submitter gave none: " max_attempts initial_backoff_ms max_backoff_ms backoff_multiplier"
--- Returns {outcomes, queues that got tasks}; an outcome is "stored", whether the result was kept (1 or 0) and
---   outcome_line, or "changed" and the state where there is more to the task than was sent, or "duplicate" and the state
---   that the first one led to, or nil where the token is not the current one.
+-- Returns {outcomes, queues that got tasks, began, ended (see _counting.lua)}; an outcome is "stored", whether the result
+--   was kept (1 or 0) and outcome_line, or "changed" and the state where there is more to the task than was sent, or
+--   "duplicate" and the state that the first one led to, or nil where the token is not the current one.
 local function fail(task, failure, failure_type, how)
   local is_final, delay_ms, jitter, attempts, initial, longest, multiplier =
     string.match(how, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
@@ -45,4 +45,4 @@ for i = 4, #ARGV, 5 do
   outcomes[#outcomes + 1] = store(find(ARGV[i]), ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
 end
 local ready = commit()
-return {outcomes, ready}
+return {outcomes, ready, began_parts, ended_parts}

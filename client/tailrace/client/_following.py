@@ -1,0 +1,47 @@
+"""Following: the ends of tasks that become known over time, in one blocking thread."""
+
+from collections.abc import Callable, Generator, Sequence
+
+from tailrace.client._inbox import Inbox
+from tailrace.client._targets import are_followable
+from tailrace.client._waiting import News
+
+FollowAlone = Callable[[Sequence[str], float | None], Generator[News, None, None]]
+
+
+class Following:
+    """Waits on the Watch stream, and for what that does not take on streams of its own, one after the other."""
+
+    def __init__(self, inbox: Inbox, follow_alone: FollowAlone, *, is_off: bool) -> None:
+        self._inbox = inbox
+        self._follow_alone = follow_alone
+        self._aside: dict[str, None] = {}
+        self._is_off = is_off
+
+    def add(self, task_id: str) -> None:
+        """Follow one more."""
+        if self._is_off or not are_followable([task_id]) or not self._inbox.add([task_id]):
+            self._aside[task_id] = None
+
+    def arrived(self) -> list[News]:
+        """Return what is there already."""
+        return self._take(waits=False) if self._inbox.is_open and not self._is_off else []
+
+    def next(self) -> list[News]:
+        """Wait for the next ends; to be called only while something is followed.
+
+        Raises:
+            WaitTimeoutError: The time is up.
+            TailraceError: The server refused to be waited on.
+        """
+        if self._inbox.is_open and not self._is_off:
+            return self._take(waits=True)
+        task_ids, self._aside = list(self._aside), {}
+        return list(self._follow_alone(task_ids, self._inbox.left_s)) if task_ids else []
+
+    def _take(self, *, waits: bool) -> list[News]:
+        ends = self._inbox.take(waits=waits)
+        if ends is None:
+            self._is_off = True
+            self._aside |= self._inbox.listener.open
+        return list(ends or ())
