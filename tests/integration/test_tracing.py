@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -15,12 +16,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from tailrace.client import AsyncClient, Client, InvalidRequestError, RetryPolicy, TaskRevokedError
+from tailrace.client import AsyncClient, Client, InvalidRequestError, RetryPolicy, TaskNotFoundError, TaskRevokedError
 from tailrace.testing import run_server
 from tailrace.worker import Worker, current_task
 from tests.wait import eventually
 
-SUBMIT = "tailrace.v1.TaskService/Submit"
+GET_RESULT = "tailrace.v1.TaskService/GetResult"
 AT_ONCE = RetryPolicy(max_attempts=3, initial_backoff=timedelta(0))
 THEIRS = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -149,13 +150,25 @@ def test_an_attempt_belongs_to_the_trace_of_its_submit_and_is_linked_to_it(
     assert processed.status.status_code is StatusCode.UNSET
 
 
-def test_the_servers_part_belongs_to_the_same_trace(client: Client, spans: Spans) -> None:
-    client.submit("nobody-knows-this")
+def test_the_servers_part_of_a_call_belongs_to_the_trace_of_its_caller(client: Client, spans: Spans) -> None:
+    result = client.submit("nobody-knows-this")
 
-    served = spans.one(SUBMIT)
+    with trace.get_tracer("test").start_as_current_span("asking"):
+        assert result.state == "PENDING"
+
+    served = spans.one(GET_RESULT)
     assert served.kind is SpanKind.SERVER
-    assert parent_of(served) == identity(spans.one("send default"))
-    assert attributes_of(served, "rpc.") == {"system.name": "grpc", "method": SUBMIT, "response.status_code": "OK"}
+    assert parent_of(served) == identity(spans.one("asking"))
+    assert attributes_of(served, "rpc.") == {"system.name": "grpc", "method": GET_RESULT, "response.status_code": "OK"}
+
+
+def test_the_stream_that_all_submits_share_is_in_the_trace_of_none(address: str, spans: Spans) -> None:
+    with Client(address) as client:
+        client.submit("nobody-knows-this")
+
+    shared = spans.one("tailrace.v1.TaskService/Watch")
+    assert (shared.kind, parent_of(shared)) == (SpanKind.SERVER, None)
+    assert shared.context.trace_id != spans.one("send default").context.trace_id
 
 
 def test_every_attempt_is_linked_to_the_submit_and_a_failed_one_tells_why(
@@ -205,17 +218,19 @@ def test_a_task_that_is_submitted_by_a_task_goes_on_in_its_trace(client: Client,
 
 
 async def test_the_asyncio_client_traces_likewise(address: str, spans: Spans) -> None:
-    with working(address, add):
-        async with AsyncClient(address) as client:
-            result = await client.submit("add", 1, 2)
-            assert await result.get(timeout=10) == 3
-            assert [await each.get(timeout=10) for each in await client.map("add", [(1, 1), (2, 2)])] == [2, 4]
+    async with AsyncClient(address) as client:
+        result = await client.submit("add", 1, 2)
+        waiting = asyncio.create_task(result.get(timeout=10))
+        await asyncio.sleep(0)  # it waits, as no worker is there yet
+        with working(address, add):
+            assert await waiting == 3
+            assert await client.gather(await client.map("add", [(1, 1), (2, 2)]), timeout=10) == [2, 4]
 
     sent, batch = await asyncio.to_thread(spans.named, "send default", count=2)
     processed = await asyncio.to_thread(spans.named, "process default", count=3)
     assert parent_of(processed[0]) == identity(sent)
     assert {parent_of(span) for span in processed[1:]} == {identity(batch)}
-    waited = spans.named("wait", count=3)[0]
+    waited = spans.one("wait")
     assert (waited.kind, attributes_of(waited, "messaging.message.")) == (SpanKind.CLIENT, {"id": result.id})
 
 
@@ -229,25 +244,47 @@ def test_a_batch_is_one_span_for_all_its_tasks(client: Client, address: str, spa
 
 
 def test_a_wait_is_a_span_that_the_servers_part_belongs_to(client: Client, address: str, spans: Spans) -> None:
-    with working(address, add):
-        client.submit("add", 1, 2).get(timeout=10)
+    heard = threading.Event()
+
+    def speak() -> bool:
+        current_task().progress(1)
+        return heard.wait(10)
+
+    with working(address, speak):
+        assert client.submit("speak").get(timeout=10, on_progress=lambda _: heard.set())
 
     waited = spans.one("wait")
     assert parent_of(spans.one("tailrace.v1.TaskService/WaitFor")) == identity(waited)
 
 
-def test_a_refused_submit_is_an_error_of_the_clients_and_not_of_the_servers(client: Client, spans: Spans) -> None:
+def test_imap_sends_each_task_in_a_span_of_its_own(client: Client, address: str, spans: Spans) -> None:
+    with working(address, add):
+        assert [result.get(timeout=10) for result in client.imap("add", [(1, 1), (2, 2)])] == [2, 4]
+
+    sent = spans.named("send default", count=2)
+    assert {parent_of(span) for span in spans.named("process default", count=2)} == set(map(identity, sent))
+    assert [parent_of(span) for span in sent] == [None, None]
+
+
+def test_a_refused_submit_is_an_error_of_the_client(client: Client, spans: Spans) -> None:
     with pytest.raises(InvalidRequestError):
         client.submit("no such name")
 
-    sent, served = spans.one("send default"), spans.one(SUBMIT)
+    sent = spans.one("send default")
     assert (sent.status.status_code, attributes_of(sent, "error.")) == (
         StatusCode.ERROR,
         {"type": "InvalidRequestError"},
     )
+
+
+def test_what_a_caller_asks_in_vain_is_no_error_of_the_server(client: Client, spans: Spans) -> None:
+    with pytest.raises(TaskNotFoundError):
+        _ = client.result("nobody-submitted-this").state
+
+    served = spans.one(GET_RESULT)
     assert (served.status.status_code, attributes_of(served, "rpc.response.")) == (
         StatusCode.UNSET,
-        {"status_code": "INVALID_ARGUMENT"},
+        {"status_code": "NOT_FOUND"},
     )
 
 
