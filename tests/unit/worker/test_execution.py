@@ -2,6 +2,7 @@ import asyncio
 import contextvars
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from tailrace.client import _payload
 from tailrace.v1 import task_pb2
 from tailrace.v1 import worker_service_pb2 as wire
-from tailrace.worker import RetryPolicy, Task, Worker, current_task
+from tailrace.worker import RetryPolicy, Task, TaskInterrupt, Worker, current_task
 from tailrace.worker._execution import Execution, unknown_task_type
 from tests.unit.worker.messages import a_key, an_assignment
 
@@ -44,6 +45,17 @@ def add(x: int, y: int = 1) -> int:
 
 async def add_later(x: int, y: int = 1) -> int:
     return x + y
+
+
+@dataclass
+class Interrupted:
+    x: int
+
+    def __post_init__(self) -> None:
+        raise TaskInterrupt
+
+
+def takes_interrupted(value: Interrupted) -> None: ...
 
 
 @pytest.mark.parametrize("function", [add, add_later])
@@ -157,6 +169,14 @@ def test_type_error_of_the_tasks_own_code_may_be_retried() -> None:
 
     assert failure.type == "TypeError"
     assert not failure.non_retryable
+
+
+def test_task_that_is_to_stop_while_its_arguments_are_read_has_not_failed() -> None:
+    task = Worker().task(name="add")(takes_interrupted)
+    execution = Execution(a_key(1), an_assignment(args=[{"x": 1}]), task, lambda _, __: None)
+    execution.revoked.set()
+
+    assert contextvars.Context().run(execution.run).WhichOneof("outcome") == "revoked"
 
 
 @pytest.mark.parametrize("as_coroutine", [False, True])

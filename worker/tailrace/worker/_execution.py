@@ -84,12 +84,9 @@ class Execution:
     def _run(self) -> wire.AttemptResult:
         try:
             args, kwargs = self._enter()
-        except (PayloadError, TypeError) as error:
-            return self._refuse_input(error)
-        except BaseException as error:  # noqa: BLE001 (classes of the program's own are made of the input)
-            return self._fail(error)
-        try:
             return self._succeed(self.task.function(*args, **kwargs))
+        except _InputRefusedError as refusal:
+            return self._failed(refusal.failure)
         except TaskInterrupt as error:
             return self.interrupted(error)
         except BaseException as error:  # noqa: BLE001 (sys.exit() in a task ends the task, not the worker)
@@ -103,13 +100,10 @@ class Execution:
     async def _run_async(self) -> wire.AttemptResult:
         try:
             args, kwargs = self._enter()
-        except (PayloadError, TypeError) as error:
-            return self._refuse_input(error)
-        except BaseException as error:  # noqa: BLE001 (classes of the program's own are made of the input)
-            return self._fail(error)
-        try:
             value = self.task.function(*args, **kwargs)
             return self._succeed(await value if inspect.isawaitable(value) else value)
+        except _InputRefusedError as refusal:
+            return self._failed(refusal.failure)
         except asyncio.CancelledError as error:
             return self.interrupted(error)
         except BaseException as error:  # noqa: BLE001 (SystemExit would end the event loop)
@@ -162,7 +156,11 @@ class Execution:
 
     def _enter(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         enter_task(self._current_task())
-        return read_arguments(self.task, self.assignment.spec.input)
+        try:
+            return read_arguments(self.task, self.assignment.spec.input)
+        except (PayloadError, TypeError) as error:
+            message = f"{self.task.task_type} cannot be called: {error}"
+            raise _InputRefusedError(_incurable(type(error).__name__, message)) from error
 
     def _current_task(self) -> CurrentTask:
         last = self.assignment.last_progress
@@ -188,14 +186,16 @@ class Execution:
             failure.next_retry_delay.FromTimedelta(error.delay)
         return self._failed(failure)
 
-    def _refuse_input(self, error: PayloadError | TypeError) -> wire.AttemptResult:
-        return self._failed(_incurable(type(error).__name__, f"{self.task.task_type} cannot be called: {error}"))
-
     def _failed(self, failure: task_pb2.Failure, policy: RetryPolicy | None = None) -> wire.AttemptResult:
         policy = policy or self.task.retry
         return wire.AttemptResult(
             lease=self.key.to_wire(), failure=failure, default_retry_policy=policy.to_wire() if policy else None
         )
+
+
+class _InputRefusedError(Exception):
+    def __init__(self, failure: task_pb2.Failure) -> None:
+        self.failure = failure
 
 
 def unknown_task_type(key: LeaseKey, task_type: str) -> wire.AttemptResult:
