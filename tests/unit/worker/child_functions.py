@@ -25,8 +25,8 @@ def rest() -> None:
 
 def rest_again() -> str:
     """Wait, be told to stop, and return all the same."""
-    current_task().progress(1)
     try:
+        current_task().progress(1)  # may end with the interrupt already: whoever hears of it asks for that
         time.sleep(60)
     except TaskInterrupt:
         return "finished"

@@ -173,7 +173,7 @@ def test_type_error_of_the_tasks_own_code_may_be_retried() -> None:
 
 def test_task_that_is_to_stop_while_its_arguments_are_read_has_not_failed() -> None:
     task = Worker().task(name="add")(takes_interrupted)
-    execution = Execution(a_key(1), an_assignment(args=[{"x": 1}]), task, lambda _, __: None)
+    execution = Execution(a_key(1), an_assignment(args=({"x": 1},)), task, lambda _, __: None)
     execution.revoked.set()
 
     assert contextvars.Context().run(execution.run).WhichOneof("outcome") == "revoked"
