@@ -1,13 +1,13 @@
 """A photo shop's tasks, as Tailrace has them. `celery_app.py` is what they were carried over from."""
 
-import asyncio
 import os
 import signal
+import time
 from datetime import timedelta
 
 from examples.from_celery import outside
 from tailrace.client import Client, Options
-from tailrace.worker import RetryLater, RetryPolicy, Worker, current_task
+from tailrace.worker import RetryLater, RetryPolicy, TaskInterrupt, Worker, current_task
 
 worker = Worker(queues=["shop", "printer"], concurrency=1)
 
@@ -44,20 +44,24 @@ def notify(order: str) -> None:
     outside.send_mail(order)
 
 
-@worker.task(queue="shop")
+@worker.task(queue="shop", executor="process")
 def thumbnails(photos: int) -> int:
-    done, is_over = 0, current_task().revoked
-    while done < photos and not is_over.wait(0.05):  # a thread is told, and stops by itself
-        done += 1
-    return done  # better some than none
+    done = 0
+    try:
+        while done < photos:
+            time.sleep(0.05)
+            done += 1
+    except TaskInterrupt:
+        pass  # better some than none
+    return done
 
 
 THUMBNAILS = Options(execution_timeout=timedelta(seconds=1))
 
 
-@worker.task(queue="shop")
-async def poster(seconds: float) -> str:
-    await asyncio.sleep(seconds)  # cancelled here when its time is up; a thread would sleep on
+@worker.task(queue="shop", executor="process")
+def poster(seconds: float) -> str:
+    time.sleep(seconds)
     return "a poster"
 
 
@@ -70,12 +74,12 @@ def remind(order: str) -> str:
     return f"reminded of {order}"
 
 
-@worker.task(queue="shop")
-async def develop(roll: str, frames: int) -> str:
+@worker.task(queue="shop", executor="process")
+def develop(roll: str, frames: int) -> str:
     for frame in range(1, frames + 1):
         current_task().progress(frame, frames)
-    while not outside.is_approved(roll):  # noqa: ASYNC110 (a file announces nothing)
-        await asyncio.sleep(0.02)
+    while not outside.is_approved(roll):
+        time.sleep(0.02)
     return f"{frames} frames of {roll}"
 
 
@@ -100,7 +104,7 @@ def receipt(order: str) -> dict[str, object]:
     return {"id": task.id, "attempt": task.attempt, "queue": task.queue, "visitor": task.headers["visitor"]}
 
 
-@worker.task(queue="shop")
+@worker.task(queue="shop", executor="process")
 def scan(negative: str) -> str:
     if outside.visit("scanner", negative) == 1:
         os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does when memory runs out

@@ -156,8 +156,6 @@ def test_task_whose_process_is_killed_is_run_again_unasked_only_in_tailrace(
     shops: Shops, name: str, celery: Seen, celery_attempts: int
 ) -> None:
     in_celery, in_tailrace = (shop.begin(name, name) for shop in (shops.celery, shops.tailrace))
-    shops.tailrace.worker.wait()
-    shops.tailrace.start_worker()  # as whatever watches over it does; Celery's pool replaces its own
 
     assert without_words(in_celery.result(60), celery) == celery
     assert in_tailrace.result(60) == success(f"a scan of {name}")

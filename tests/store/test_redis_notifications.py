@@ -360,3 +360,19 @@ async def test_processes_hear_nothing_of_another_database_of_the_same_redis(redi
         assert listener.changes == [DrainRequested("a-sign-that-all-has-arrived")]
     async with Redis.from_url(f"{redis_url}/1") as admin:
         await admin.flushdb()
+
+
+async def test_a_resumed_queue_is_told_to_the_other_processes_if_it_has_tasks(redis_url: str) -> None:
+    async with open_redis(redis_url) as harness:
+        await harness.store.pause_queue(0, "full", is_paused=True)
+        await harness.store.pause_queue(0, "empty", is_paused=True)
+        await harness.store.submit_tasks(0, [a_submission(queue="full")])
+        other = await harness.second_store()
+
+        async with listening_to(other) as listener:
+            await harness.store.pause_queue(0, "empty", is_paused=False)
+            await harness.store.pause_queue(0, "full", is_paused=False)
+            await harness.store.submit_tasks(0, [a_submission("task-2", queue="a-sign-that-all-has-arrived")])
+            await listener.hears_exactly(QueueReady("a-sign-that-all-has-arrived"))
+
+        assert listener.queues() == ["full", "a-sign-that-all-has-arrived"]

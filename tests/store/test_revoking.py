@@ -3,6 +3,7 @@
 import pytest
 
 from tailrace.server.domain.task import Place, TaskState
+from tailrace.server.store.base import MAX_ITEMS
 from tailrace.server.store.values import Delivery, ResultStored, Revocation
 from tests.store.builders import STOP, a_failure, a_policy, a_revocation, a_submission, a_success
 from tests.store.harness import START_MS
@@ -251,6 +252,19 @@ async def test_a_queue_with_nothing_but_revoked_tasks_is_drained(steps: Steps) -
     leased = await steps.lease()
 
     assert [delivery.task_id for delivery in leased.deliveries] == ["a"]
+    assert leased.is_drained
+
+
+async def test_a_queue_is_drained_however_many_tasks_were_revoked_in_it(steps: Steps) -> None:
+    revoked = [f"revoked-{number}" for number in range(1_200)]
+    await steps.submit(a_submission("first"))
+    for begin in range(0, len(revoked), MAX_ITEMS):
+        await steps.submit(*map(a_submission, revoked[begin : begin + MAX_ITEMS]))
+        await steps.revoke(*revoked[begin : begin + MAX_ITEMS])
+
+    leased = await steps.lease()
+
+    assert [delivery.task_id for delivery in leased.deliveries] == ["first"]
     assert leased.is_drained
 
 
