@@ -43,13 +43,18 @@ class AsyncioExecutor:
 
     def __init__(self) -> None:
         self._tasks: dict[Execution, asyncio.Task[wire.AttemptResult]] = {}
+        self._lock = threading.Lock()
+        self._stopped = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="tailrace-worker-asyncio", daemon=True)
         self._thread.start()
 
     def submit(self, execution: Execution) -> None:
         """Begin an execution in a context of its own."""
-        self._loop.call_soon_threadsafe(self._begin, execution)
+        with self._lock:
+            if self._stopped:
+                raise RuntimeError("the event loop is closed")
+            self._loop.call_soon_threadsafe(self._begin, execution)
 
     def interrupt(self, execution: Execution) -> bool:
         """Cancel the execution's asyncio task."""
@@ -80,10 +85,14 @@ class AsyncioExecutor:
     def _run(self) -> None:
         # The runner cancels what is left and closes asynchronous generators on its way out.
         with asyncio.Runner(loop_factory=lambda: self._loop):
-            self._loop.run_forever()
+            try:
+                self._loop.run_forever()
+            finally:
+                with self._lock:
+                    self._stopped = True
 
     def _begin(self, execution: Execution) -> None:
-        if execution.need_not_begin:
+        if execution.need_not_begin or self._stopped:  # what begins while the runner tidies up would never end
             execution.done(None)
             return
         task = self._loop.create_task(execution.run_async(), context=contextvars.Context())
