@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -41,7 +40,11 @@ class AsyncWatch:
         self._watch = watch or Watch()
         self._has_work = asyncio.Event()
         """There may be something to say, or a reason to open a stream."""
-        self._waiting_for_room: deque[asyncio.Future[None]] = deque()
+        self._in_line = 0
+        """Callers who wait for room."""
+        self._first_in_line = asyncio.Lock()
+        self._has_room = asyncio.Event()
+        """There may be room for the first in line."""
         self._runner: asyncio.Task[None] | None = None
         self._is_closed = False
 
@@ -81,27 +84,27 @@ class AsyncWatch:
         except TimeoutError:
             return self.why_not()
         finally:
-            self._watch.outgoing.withdraw(submit)
+            self.withdraw([submit])
 
     async def put(self, submit: Submit, end_s: float) -> bool:
         """Add a submit, once there is room; False when there was none in time."""
-        while self._watch.outgoing.is_full and not self._is_closed:
-            room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting_for_room.append(room)
-            try:
-                async with asyncio.timeout(max(0.0, end_s - time.monotonic())):
-                    await room
-            except TimeoutError:
-                return False
-        self._refuse_if_unusable()
-        self._watch.submit(submit)
-        self._wake()
+        if not self._in_line and not self._watch.outgoing.is_full:
+            self._put_now(submit)
+            return True
+        self._in_line += 1
+        try:
+            async with asyncio.timeout(max(0.0, end_s - time.monotonic())):
+                await self._put_in_turn(submit)
+        except TimeoutError:
+            return False
+        finally:
+            self._in_line -= 1
         return True
 
     def withdraw(self, submits: Sequence[Submit]) -> None:
         """Tell nobody what becomes of these."""
-        for submit in submits:
-            self._watch.outgoing.withdraw(submit)
+        self._watch.outgoing.withdraw(submits)
+        self._has_room.set()
 
     def follow(self, task_ids: Sequence[str], listener: Listener) -> bool:
         """Have a listener told of tasks; False where there are too many for one stream."""
@@ -129,13 +132,26 @@ class AsyncWatch:
         """Begin to close."""
         self._is_closed = True
         self._watch.close()
-        self._make_room()
+        self._has_room.set()
         if self._runner is not None:
             self._runner.cancel()
 
     def why_not(self) -> CallStatus:
         """Say why a submit has no answer after all its time."""
         return unreached(self._watch.last_status)
+
+    async def _put_in_turn(self, submit: Submit) -> None:
+        # Only the first in line looks for room: what is submitted first is to be accepted first.
+        async with self._first_in_line:
+            while self._watch.outgoing.is_full and not self._is_closed:
+                self._has_room.clear()
+                await self._has_room.wait()
+            self._put_now(submit)
+
+    def _put_now(self, submit: Submit) -> None:
+        self._refuse_if_unusable()
+        self._watch.submit(submit)
+        self._wake()
 
     def _refuse_if_unusable(self) -> None:
         if self._is_closed:
@@ -146,12 +162,6 @@ class AsyncWatch:
         if self._runner is None or self._runner.done():
             self._runner = asyncio.get_running_loop().create_task(self._run(), name="tailrace-watch")
         self._has_work.set()
-
-    def _make_room(self) -> None:
-        while self._waiting_for_room and (self._is_closed or not self._watch.outgoing.is_full):
-            _set(self._waiting_for_room.popleft(), None)
-            if not self._is_closed:
-                return
 
     async def _run(self) -> None:
         while True:
@@ -165,7 +175,7 @@ class AsyncWatch:
                 logger.exception("watch_broke_down")
                 pause_s = 0.0
                 self._watch.break_down()
-                self._make_room()
+                self._has_room.set()
             await asyncio.sleep(pause_s)
 
     async def _carry(self) -> float:
@@ -183,7 +193,7 @@ class AsyncWatch:
                 # Whatever it came to grief over ended the call too, which tells of it.
                 is_mute = not writer.cancelled() and writer.exception() is None and writer.result()
         pause_s = self._watch.end_mute() if is_mute else self._watch.end(status)
-        self._make_room()
+        self._has_room.set()
         return pause_s
 
     async def _read(self, call: Any) -> CallStatus | None:
@@ -206,7 +216,7 @@ class AsyncWatch:
                 return None
             self._watch.take(response)
             if response.submitted:
-                self._make_room()
+                self._has_room.set()
             if self._watch.has_something_to_say:
                 self._has_work.set()
 

@@ -6,6 +6,7 @@ Pure but for the clock, which the tests bring along. Not safe for threads: whoev
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Final
 
 import grpc
@@ -95,9 +96,23 @@ class Outgoing:
         self._count += 1
         self._size_bytes += submit.size_bytes
 
-    def withdraw(self, submit: Submit) -> None:
-        """Tell nobody what becomes of it. What was not sent yet will not be."""
-        submit.is_settled = True
+    def withdraw(self, submits: Iterable[Submit]) -> None:
+        """Tell nobody what becomes of these. What is not on its way makes room for others, and will not be sent."""
+        withdrawn = [submit for submit in submits if not submit.is_settled]
+        for submit in withdrawn:
+            submit.is_settled = True
+        if len(withdrawn) == 1:
+            # Mostly the one that has waited longest.
+            with suppress(ValueError):
+                self._queued.remove(withdrawn[0])
+                self._leave(withdrawn[0])
+        elif withdrawn:
+            queued, self._queued = self._queued, deque()
+            for submit in queued:
+                if submit.is_settled:
+                    self._leave(submit)
+                else:
+                    self._queued.append(submit)
 
     def fill(self, message: WatchRequest) -> list[Submit]:
         """Move what has gathered into a message, up to what one takes, and return it."""
@@ -108,9 +123,6 @@ class Outgoing:
             if sent and size_bytes + submit.size_bytes > MAX_BYTES:
                 break
             self._queued.popleft()
-            if submit.is_settled:
-                self._leave(submit)
-                continue
             submit.is_sent = True
             size_bytes += submit.size_bytes
             sent.append(submit)

@@ -95,8 +95,8 @@ class SyncWatch:
         if not ticket.wait():
             with self._lock:
                 if not ticket.submit.is_settled:
-                    self._watch.outgoing.withdraw(ticket.submit)
                     ticket.answer = self.why_not()
+                    self._withdraw([ticket.submit])
         return ticket.answer
 
     def put(self, submit: Submit, end_s: float) -> bool:
@@ -113,8 +113,7 @@ class SyncWatch:
     def withdraw(self, submits: Sequence[Submit]) -> None:
         """Tell nobody what becomes of these."""
         with self._lock:
-            for submit in submits:
-                self._watch.outgoing.withdraw(submit)
+            self._withdraw(submits)
 
     def why_not(self) -> CallStatus:
         """Say why a submit has no answer after all its time."""
@@ -162,6 +161,10 @@ class SyncWatch:
             stream.cancel()
         if thread is not None and thread is not threading.current_thread():
             thread.join(JOIN_S)
+
+    def _withdraw(self, submits: Sequence[Submit]) -> None:
+        self._watch.outgoing.withdraw(submits)
+        self._room.notify_all()
 
     def _refuse_if_unusable(self) -> None:
         if self._is_closed:

@@ -104,12 +104,46 @@ def test_what_was_withdrawn_before_it_was_sent_is_not_sent(watch: Watch) -> None
     told = Told()
     given_up = Submit(submit_request("t1"), last_start_s=0, tell=told.answers.append)
     watch.submit(given_up)
-    watch.outgoing.withdraw(given_up)
+    watch.outgoing.withdraw([given_up])
     submit(watch, "t2")
 
     assert submitted(said(watch)) == ["t2"]
     watch.take(accepted("t2"))
     assert (told.answers, bool(watch.outgoing)) == ([], False)
+
+
+@pytest.mark.parametrize("at_once", [1, MAX_WAITING])
+def test_what_is_withdrawn_before_it_was_sent_makes_room_at_once(watch: Watch, at_once: int) -> None:
+    """A server that is away for longer than callers wait must not leave the next ones without room."""
+    given_up = [
+        Submit(submit_request(f"t{number}"), last_start_s=0, tell=Told().answers.append)
+        for number in range(MAX_WAITING)
+    ]
+    for each in given_up:
+        watch.submit(each)
+    assert watch.outgoing.is_full
+
+    watch.outgoing.withdraw(given_up[:at_once])
+
+    assert not watch.outgoing.is_full
+    watch.outgoing.withdraw(given_up)
+    assert not watch.outgoing
+
+
+def test_what_is_withdrawn_after_it_was_sent_takes_its_room_until_it_is_answered(watch: Watch) -> None:
+    given_up = [
+        Submit(submit_request(f"t{number}"), last_start_s=0, tell=Told().answers.append)
+        for number in range(MAX_WAITING)
+    ]
+    for each in given_up:
+        watch.submit(each)
+    sent = submitted(said(watch))
+
+    watch.outgoing.withdraw(given_up[: len(sent)])
+
+    assert watch.outgoing.is_full
+    watch.take(accepted(sent[0]))
+    assert not watch.outgoing.is_full
 
 
 def submit_request(task_id: str):  # type: ignore[no-untyped-def]

@@ -21,6 +21,7 @@ from tailrace.client import (
     StoreEmptiedError,
     WaitTimeoutError,
 )
+from tailrace.client._outgoing import MAX_WAITING
 from tailrace.v1.task_pb2 import ItemError
 from tailrace.v1.task_service_pb2 import WAIT_END_REASON_RECONNECT, SubmitItem, WatchRequest, WatchResponse
 from tests.unit.client.scripted_server import Context, fail
@@ -102,6 +103,23 @@ async def test_many_coroutines_share_one_stream_and_few_messages(
     assert len(server.streams) == 1
     assert (server.submits, server.waits) == ([], [])
     assert len([message for message in server.streams[0] if message.submit]) < 100
+
+
+async def test_more_coroutines_than_there_is_room_for_get_their_turn_in_the_order_of_their_calls(
+    server: WatchingServer, async_client: AsyncClient
+) -> None:
+    async def one(number: int) -> str:
+        return (await async_client.submit("add", number)).id
+
+    submits = [asyncio.create_task(one(number)) for number in range(2 * MAX_WAITING)]
+    await asyncio.sleep(0)
+    for given_up in submits[MAX_WAITING + 500 : MAX_WAITING + 1500]:
+        given_up.cancel()
+    submits.append(asyncio.create_task(one(2 * MAX_WAITING)))
+    ended = await asyncio.gather(*submits, return_exceptions=True)
+
+    assert [type(each) for each in ended].count(asyncio.CancelledError) == 1000
+    assert server.submitted_ids == [[each for each in ended if not isinstance(each, asyncio.CancelledError)]]
 
 
 def test_one_thread_keeps_its_order(server: WatchingServer, client: Client) -> None:
