@@ -170,10 +170,13 @@ class Targets:
             target.revision = task.revision
 
     def refused(self, task_id: str) -> None:
-        """Forget a task that was not accepted, unless it is waited for in its own right."""
+        """Forget a task that was not accepted; one that is waited for has to be followed in its own right."""
         if task_id in self._idle:
             del self._idle[task_id]
             del self._targets[task_id]
+        elif task_id in self._targets:
+            # Whoever joined since the submit was sent relied on it.
+            self._to_add[task_id] = None
 
     def fill(self, message: WatchRequest) -> None:
         """Put what to add and to drop into a message."""

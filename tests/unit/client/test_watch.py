@@ -196,6 +196,17 @@ def test_everybody_who_waits_is_told_once(watch: Watch) -> None:
     assert len(first.notices) == 1
 
 
+def test_a_wait_that_began_while_a_submit_of_that_id_was_under_way_goes_on_when_it_is_refused(watch: Watch) -> None:
+    submit(watch, "taken")
+    said(watch)
+    told = follow(watch, "taken")
+    watch.take(refused("taken", code=6, reason="TASK_ID_CONFLICT"))
+
+    assert added(said(watch)) == {"taken": 0}
+    watch.take(news("taken"))
+    assert told.ended_ids == ["taken"]
+
+
 def test_an_unknown_task_ends_the_wait(watch: Watch) -> None:
     waiting = follow(watch, "t1")
     said(watch)
