@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -204,3 +205,40 @@ def test_revoke_writes_the_state_of_each_task_after_it(address: str, client: Cli
     assert asked.returncode == 4
     assert (forced.returncode, json.loads(forced.stdout)) == (0, {"task_id": running.id, "state": "REVOKED"})
     assert "error: enough" in looked_up.stdout
+
+
+def test_output_that_nobody_reads_to_its_end_is_no_failure_of_a_task(address: str, client: Client) -> None:
+    client.submit("unread")
+    environ = {**os.environ, "TAILRACE_ADDRESS": address}
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        ended = subprocess.run(
+            [*COMMAND, "tasks", "--json"],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=WITHIN_S,
+            check=False,
+            env=environ,
+        )
+    finally:
+        os.close(writer)
+
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("closed", ["1>&-", "2>&-", "1>&- 2>&-"])
+@pytest.mark.parametrize("command", ["tasks", "queues --json", "submit closed 1"])
+def test_closed_output_keeps_no_command_from_its_work(address: str, command: str, closed: str) -> None:
+    line = f"{shlex.join(COMMAND)} {command} {closed}"
+    ended = subprocess.run(
+        ["/bin/sh", "-c", line],
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
+        check=False,
+        env={**os.environ, "TAILRACE_ADDRESS": address},
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from tailrace.cli._exit_code import ExitCode
 
@@ -20,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     # What gRPC has to say to its developers; what concerns people, errors say. Read when it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    _open_what_is_closed()
     try:
         from tailrace.cli._app import run  # noqa: PLC0415 (may not be installed)
     except ModuleNotFoundError as error:
@@ -29,6 +31,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"tailrace: {missing} is missing: pip install 'tailrace[cli]'\n")
         return ExitCode.USAGE
     return run(sys.argv[1:] if argv is None else argv)
+
+
+def _open_what_is_closed() -> None:
+    """Write into the void where a caller closed stdout or stderr; else a connection may get its descriptor."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (as long as the process lives)
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
 """The commands under one roof, and the one place where errors become a line and an exit code."""
 
 import importlib.metadata
+import os
+import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -24,7 +27,19 @@ from tailrace.cli._workers import workers
 from tailrace.client import TailraceError
 
 
-@click.group(epilog=EPILOG, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+class _App(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # click would end with 1, which says that a task failed.
+            _discard_output()
+            return ExitCode.NOT_READ
+
+
+@click.group(
+    cls=_App, epilog=EPILOG, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(importlib.metadata.version("tailrace"), prog_name="tailrace")
 @click.pass_context
 def app(context: click.Context) -> None:
@@ -79,6 +94,17 @@ def run(argv: Sequence[str]) -> int:
         return ExitCode.INTERRUPTED
     except TailraceError as error:
         return complain_of(error)
+
+
+def _discard_output() -> None:
+    """Let what is still buffered go nowhere when the interpreter ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _foreign_bytes(argv: Sequence[str]) -> str | None:

@@ -13,6 +13,7 @@ class ExitCode(IntEnum):
     NOT_FOUND = 4
     REFUSED = 5
     INTERRUPTED = 130
+    NOT_READ = 141
 
 
 # "\b" keeps click from filling the lines into a paragraph.
@@ -25,4 +26,5 @@ Exit codes:
   4    there is no such task (never submitted, or its record expired), or no such worker
   5    the server refused, or failed
   130  interrupted
+  141  whatever reads the output had enough of it
 """
