@@ -2,8 +2,8 @@
 
 import asyncio
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import grpc
@@ -219,12 +219,14 @@ class AsyncCalls:
             return self._follow_alone(task_ids, timeout_s, with_progress=with_progress)
         return self._follow_watched(task_ids, timeout_s)
 
-    @contextmanager
-    def following(self, timeout_s: float | None) -> Generator[AsyncFollowing, None, None]:
+    @asynccontextmanager
+    async def following(self, timeout_s: float | None) -> AsyncGenerator[AsyncFollowing, None]:
         """Follow tasks that are not all known yet, until the block ends; see ``follow``."""
         inbox = AsyncInbox(self._mine.watch, timeout_s)
         with inbox.following(()):
-            yield AsyncFollowing(inbox, self._follow_alone, is_off=self._mine.watch.is_off)
+            following = AsyncFollowing(inbox, self._follow_alone, is_off=self._mine.watch.is_off)
+            async with aclosing(following):
+                yield following
 
     async def _follow_watched(self, task_ids: Sequence[str], timeout_s: float | None) -> AsyncGenerator[News, None]:
         inbox = AsyncInbox(self._mine.watch, timeout_s)

@@ -264,7 +264,7 @@ class AsyncClient:
         self, results: AsyncGenerator[AsyncioResult[R], None], timeout_s: float | None
     ) -> AsyncGenerator[AsyncioResult[R], None]:
         """Yield results as their tasks are done, while drawing more."""
-        with self._calls.following(timeout_s) as following:
+        async with self._calls.following(timeout_s) as following:
             drawn = DrawnResults(results, following)
             try:
                 while not drawn.is_over:

@@ -1,7 +1,6 @@
 """AsyncFollowing: the ends of tasks that become known over time, on an event loop."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
 
 from tailrace.client._async_inbox import AsyncInbox
 from tailrace.client._targets import are_followable
@@ -17,6 +16,8 @@ class AsyncFollowing:
         self._inbox = inbox
         self._follow_alone = follow_alone
         self._aside: dict[str, None] = {}
+        self._rest: AsyncGenerator[News, None] | None = None
+        """Of those that were aside, what is still to come."""
         self._is_off = is_off
 
     def add(self, task_id: str) -> None:
@@ -37,8 +38,18 @@ class AsyncFollowing:
                 return list(ends)
             self._is_off = True
             self._aside |= self._inbox.listener.open
-        task_ids, self._aside = list(self._aside), {}
-        if not task_ids:
+        if self._rest is None:
+            task_ids, self._aside = list(self._aside), {}
+            if not task_ids:
+                return []
+            self._rest = self._follow_alone(task_ids, self._inbox.left_s)
+        news = await anext(self._rest, None)
+        if news is None:
+            self._rest = None
             return []
-        async with aclosing(self._follow_alone(task_ids, self._inbox.left_s)) as news:
-            return [each async for each in news]
+        return [news]
+
+    async def aclose(self) -> None:
+        """End what is under way."""
+        if self._rest is not None:
+            await self._rest.aclose()

@@ -16,6 +16,8 @@ class Following:
         self._inbox = inbox
         self._follow_alone = follow_alone
         self._aside: dict[str, None] = {}
+        self._rest: Generator[News, None, None] | None = None
+        """Of those that were aside, what is still to come."""
         self._is_off = is_off
 
     def add(self, task_id: str) -> None:
@@ -36,8 +38,21 @@ class Following:
         """
         if self._inbox.is_open and not self._is_off:
             return self._take(waits=True)
-        task_ids, self._aside = list(self._aside), {}
-        return list(self._follow_alone(task_ids, self._inbox.left_s)) if task_ids else []
+        if self._rest is None:
+            task_ids, self._aside = list(self._aside), {}
+            if not task_ids:
+                return []
+            self._rest = self._follow_alone(task_ids, self._inbox.left_s)
+        news = next(self._rest, None)
+        if news is None:
+            self._rest = None
+            return []
+        return [news]
+
+    def close(self) -> None:
+        """End what is under way."""
+        if self._rest is not None:
+            self._rest.close()
 
     def _take(self, *, waits: bool) -> list[News]:
         ends = self._inbox.take(waits=waits)

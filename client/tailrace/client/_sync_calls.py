@@ -4,7 +4,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any, TypeVar
 
 import grpc
@@ -197,8 +197,9 @@ class SyncCalls:
     def following(self, timeout_s: float | None) -> Generator[Following, None, None]:
         """Follow tasks that are not all known yet, until the block ends; see ``follow``."""
         inbox = Inbox(self._mine.watch, timeout_s)
-        with inbox.following(()):
-            yield Following(inbox, self._follow_alone, is_off=self._mine.watch.is_off)
+        following = Following(inbox, self._follow_alone, is_off=self._mine.watch.is_off)
+        with inbox.following(()), closing(following):
+            yield following
 
     def _follow_watched(self, task_ids: Sequence[str], timeout_s: float | None) -> Generator[News, None, None]:
         inbox = Inbox(self._mine.watch, timeout_s)

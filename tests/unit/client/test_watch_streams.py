@@ -23,8 +23,15 @@ from tailrace.client import (
 )
 from tailrace.client._outgoing import MAX_WAITING
 from tailrace.v1.task_pb2 import ItemError
-from tailrace.v1.task_service_pb2 import WAIT_END_REASON_RECONNECT, SubmitItem, WatchRequest, WatchResponse
-from tests.unit.client.scripted_server import Context, fail
+from tailrace.v1.task_service_pb2 import (
+    WAIT_END_REASON_RECONNECT,
+    SubmitItem,
+    WaitForRequest,
+    WaitForResponse,
+    WatchRequest,
+    WatchResponse,
+)
+from tests.unit.client.scripted_server import Context, StreamScript, fail, stay_silent, success
 from tests.unit.client.watching_server import (
     WatchingServer,
     accept,
@@ -225,6 +232,45 @@ async def test_where_the_stream_is_refused_calls_of_their_own_do_in_asyncio(
     assert await (await async_client.submit("add", 1)).get(timeout=20) == 30
     assert await async_client.gather(await async_client.map("add", [(1,), (2,)]), 20) == [30, 30]
     assert (len(server.streams), len(server.submits), len(server.batches), len(server.waits)) == (1, 1, 1, 2)
+
+
+def finish_all_but(open_id: str) -> StreamScript:
+    """Have every target succeed but one, and say nothing more until the client is gone."""
+
+    def script(request: WaitForRequest, context: Context) -> Iterator[WaitForResponse]:
+        ids = [target.task_id for target in request.targets]
+        yield WaitForResponse(tasks=[success(each) for each in ids if each != open_id], snapshot_complete=True)
+        if open_id in ids:
+            yield from stay_silent(request, context)
+
+    return script
+
+
+def test_where_the_stream_is_refused_results_of_an_iterator_come_as_they_are_done(
+    server: WatchingServer, client: Client
+) -> None:
+    server.watch_scripts = [break_off(0, grpc.StatusCode.UNIMPLEMENTED)]
+    results = [client.submit("add", number) for number in range(3)]
+    server.stream_scripts = [finish_all_but(results[2].id)] * 2
+    done = client.as_completed(iter(results), timeout=1)
+
+    assert [next(done), next(done)] == results[:2]
+    with pytest.raises(WaitTimeoutError):
+        next(done)
+    assert server.stream_ended.acquire(timeout=20)
+
+
+async def test_where_the_stream_is_refused_results_of_an_iterator_come_as_they_are_done_in_asyncio(
+    server: WatchingServer, async_client: AsyncClient
+) -> None:
+    server.watch_scripts = [break_off(0, grpc.StatusCode.UNIMPLEMENTED)]
+    results = [await async_client.submit("add", number) for number in range(3)]
+    server.stream_scripts = [finish_all_but(results[2].id)] * 2
+    done = async_client.as_completed(iter(results), timeout=1)
+
+    assert [await anext(done), await anext(done)] == results[:2]
+    with pytest.raises(WaitTimeoutError):
+        await anext(done)
 
 
 def test_what_would_end_the_stream_of_all_goes_by_a_call_of_its_own(server: WatchingServer, client: Client) -> None:
