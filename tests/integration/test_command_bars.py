@@ -104,6 +104,18 @@ def test_wait_for_several_counts_them_and_shows_those_that_say_something(
         assert is_drawn(terminal, f"{loud.id} FAILURE ValueError: no")
 
 
+def test_bars_and_tables_are_drawn_in_what_the_encoding_of_the_terminal_has(address: str, client: Client) -> None:
+    result = client.options(queue="a-queue-whose-name-is-cut-short" * 2).submit("add")
+    environ = {**os.environ, "TAILRACE_ADDRESS": address, "PYTHONIOENCODING": "latin-1"}
+
+    with Terminal([*COMMAND, "wait", result.id, "--timeout", "500ms"], environ) as waiting:
+        assert waiting.wait() == 3
+        assert "Traceback" not in waiting.shown
+    with Terminal([*COMMAND, "tasks", "--queue", "a-queue-whose-name-is-cut-short" * 2], environ) as listing:
+        assert listing.wait() == 0
+        assert re.search(r"a-queue[^ ]*\?", listing.shown)
+
+
 @pytest.mark.parametrize("command", ["submit add --wait", "submit add --wait --json"])
 def test_there_is_no_bar_where_a_file_gets_the_value(
     address: str, worker: HandWorker, tmp_path: Path, command: str

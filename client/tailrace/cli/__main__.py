@@ -1,5 +1,6 @@
 """``tailrace``, and ``python -m tailrace.cli``: the part that works without click."""
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     # What gRPC has to say to its developers; what concerns people, errors say. Read when it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    _open_what_is_closed()
+    _make_output_writable()
     try:
         from tailrace.cli._app import run  # noqa: PLC0415 (may not be installed)
     except ModuleNotFoundError as error:
@@ -33,8 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(sys.argv[1:] if argv is None else argv)
 
 
-def _open_what_is_closed() -> None:
-    """Write into the void where a caller closed stdout or stderr; else a connection may get its descriptor."""
+def _make_output_writable() -> None:
+    """Write into the void where a caller closed stdout or stderr; else a connection may get its descriptor.
+
+    What an encoding other than UTF-8 lacks, such as the dots of what is cut short, becomes a question mark; JSON has
+    escapes for it.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")
     if sys.stdout is None:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (as long as the process lives)
     if sys.stderr is None:

@@ -39,13 +39,14 @@ class Bars:
     def __init__(self, task_ids: Collection[str]) -> None:
         self._is_alone = len(task_ids) == 1
         what = "waiting" if self._is_alone else "tasks done"
+        console = Console(highlight=False)
         self._progress = Progress(
-            SpinnerColumn(),
+            SpinnerColumn("line" if console.options.ascii_only else "dots"),
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
             BarColumn(_BAR_WIDTH),
             _CountColumn(),
             TimeElapsedColumn(),
-            console=Console(highlight=False),
+            console=console,
             transient=True,
         )
         self._sum = self._progress.add_task(what, total=None if self._is_alone else len(task_ids))
