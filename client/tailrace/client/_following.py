@@ -26,8 +26,15 @@ class Following:
             self._aside[task_id] = None
 
     def arrived(self) -> list[News]:
-        """Return what is there already."""
-        return self._take(waits=False) if self._inbox.is_open and not self._is_off else []
+        """Return what is there already.
+
+        Raises:
+            WaitTimeoutError: Nothing is, and the time is up: a source that goes on and on must not keep it from ending.
+        """
+        ends = self._take(waits=False) if self._inbox.is_open and not self._is_off else []
+        if not ends:
+            self._inbox.check_time()
+        return ends
 
     def next(self) -> list[News]:
         """Wait for the next ends; to be called only while something is followed.

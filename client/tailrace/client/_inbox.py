@@ -44,6 +44,11 @@ class Inbox:
         """Follow more tasks; False where there are too many for one stream."""
         return self._watch.follow(task_ids, self.listener)
 
+    def check_time(self) -> None:
+        """Raise WaitTimeoutError if there is something to wait for, and no time left."""
+        if self.listener.open and (left_s := self.left_s) is not None and left_s <= 0:
+            raise self._time_is_up()
+
     def _time_is_up(self) -> TailraceError:
         assert self._timeout_s is not None
         return self._watch.timeout_error(self.listener, self._timeout_s)

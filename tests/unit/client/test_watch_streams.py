@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import threading
+import time
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import pytest
 
 from tailrace.client import (
     AsyncClient,
+    AsyncResult,
     BatchSubmitError,
     Client,
     ClientClosedError,
@@ -232,6 +234,23 @@ async def test_where_the_stream_is_refused_calls_of_their_own_do_in_asyncio(
     assert await (await async_client.submit("add", 1)).get(timeout=20) == 30
     assert await async_client.gather(await async_client.map("add", [(1,), (2,)]), 20) == [30, 30]
     assert (len(server.streams), len(server.submits), len(server.batches), len(server.waits)) == (1, 1, 1, 2)
+
+
+def test_a_source_without_an_end_does_not_keep_a_wait_from_its_own(server: WatchingServer, client: Client) -> None:
+    server.watch_scripts = [accept_only]
+    end_s = time.monotonic() + 0.3
+    drawn: list[AsyncResult] = []
+
+    def one_after_the_other() -> Iterator[AsyncResult]:
+        while True:
+            drawn.append(client.result(f"t{len(drawn)}"))
+            yield drawn[-1]
+            eventually(lambda: time.monotonic() > end_s, "the time is up")
+
+    with pytest.raises(WaitTimeoutError):
+        next(client.as_completed(one_after_the_other(), timeout=0.2))
+
+    assert len(drawn) == 2
 
 
 def finish_all_but(open_id: str) -> StreamScript:
