@@ -43,8 +43,16 @@ class DrawnResults(Generic[R]):
         waited_for: list[asyncio.Future[AsyncioResult[R]] | asyncio.Future[list[News]]] = [
             future for future in (self._hearing, drawing) if future is not None
         ]
-        await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(waited_for, timeout=self._source_timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        if not done:
+            raise self._following.time_is_up()
         return [*(self._take_drawn(drawing) if drawing is not None else ()), *self._take_heard()]
+
+    @property
+    def _source_timeout_s(self) -> float | None:
+        """How long to wait for the source alone; what is followed keeps its own time."""
+        left_s = self._following.left_s
+        return None if left_s is None or self._hearing is not None else max(0.0, left_s)
 
     async def close(self) -> None:
         """End what is under way, and the source."""

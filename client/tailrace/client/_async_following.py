@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from tailrace.client._async_inbox import AsyncInbox
+from tailrace.client._errors import TailraceError
 from tailrace.client._targets import are_followable
 from tailrace.client._waiting import News
 
@@ -24,6 +25,15 @@ class AsyncFollowing:
         """Follow one more."""
         if self._is_off or not are_followable([task_id]) or not self._inbox.add([task_id]):
             self._aside[task_id] = None
+
+    @property
+    def left_s(self) -> float | None:
+        """The time left; None without a limit."""
+        return self._inbox.left_s
+
+    def time_is_up(self) -> TailraceError:
+        """Make the error of a wait whose time is up."""
+        return self._inbox.time_is_up()
 
     async def next(self) -> list[News]:
         """Wait for the next ends; to be called only while something is followed.

@@ -44,7 +44,8 @@ class AsyncInbox:
         """Follow more tasks; False where there are too many for one stream."""
         return self._watch.follow(task_ids, self.listener)
 
-    def _time_is_up(self) -> TailraceError:
+    def time_is_up(self) -> TailraceError:
+        """Make the error of a wait whose time is up."""
         assert self._timeout_s is not None
         return self._watch.timeout_error(self.listener, self._timeout_s)
 
@@ -60,7 +61,7 @@ class AsyncInbox:
             async with asyncio.timeout(None if left_s is None else max(0.0, left_s)):
                 notice = await self._notices.get()
         except TimeoutError:
-            notice = self._time_is_up
+            notice = self.time_is_up
         if callable(notice):
             raise notice()
         self._taken += len(notice or ())

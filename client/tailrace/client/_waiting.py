@@ -241,6 +241,8 @@ def timeout_error(task_ids: Sequence[str], timeout_s: float, status: CallStatus 
     """Return the exception for a wait whose time is up, and what kept it from its news, if anything did."""
     what = f"task {task_ids[0]} was" if len(task_ids) == 1 else f"{len(task_ids)} tasks were"
     message = f"{what} not done after {max(0.0, timeout_s):g} s"
+    if not task_ids:
+        message = f"there was no task to wait for yet after {max(0.0, timeout_s):g} s"
     error = WaitTimeoutError(message, task_id=task_ids[0] if len(task_ids) == 1 else None)
     if status is not None:
         error.__cause__ = error_from(status)

@@ -13,6 +13,7 @@ import pytest
 
 from tailrace.client import (
     AsyncClient,
+    AsyncioResult,
     AsyncResult,
     BatchSubmitError,
     Client,
@@ -251,6 +252,17 @@ def test_a_source_without_an_end_does_not_keep_a_wait_from_its_own(server: Watch
         next(client.as_completed(one_after_the_other(), timeout=0.2))
 
     assert len(drawn) == 2
+
+
+async def test_a_source_that_gives_nothing_does_not_keep_a_wait_from_its_end_in_asyncio(
+    async_client: AsyncClient,
+) -> None:
+    async def nothing() -> AsyncIterator[AsyncioResult]:
+        await asyncio.Event().wait()
+        yield async_client.result("never")
+
+    with pytest.raises(WaitTimeoutError, match=r"there was no task to wait for yet after 0\.2 s"):
+        await anext(async_client.as_completed(nothing(), timeout=0.2))
 
 
 def finish_all_but(open_id: str) -> StreamScript:
