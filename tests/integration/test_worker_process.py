@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
+import psutil
 import pytest
 
 from tailrace.client import Client
@@ -242,6 +243,38 @@ def test_worker_starts_anew_when_its_source_has_changed(server: ScriptedServer, 
         assert exit_of(process)[0] == 0
 
     assert [list(hello.worker.queues) for hello in (first, second, third)] == [["queue-a"], ["queue-ab"], ["queue-abc"]]
+
+
+BROKEN_HOOK = """
+from tailrace.worker import Worker
+worker = Worker(["mended"], processes=1)
+
+@worker.task(executor="process")
+def run_in_child() -> None: ...
+
+@worker.{hook}
+def open_database() -> None:
+    {body}
+"""
+
+
+@pytest.mark.parametrize("hook", ["on_start", "on_process_start"])
+def test_autoreload_waits_for_a_hook_that_fails_and_leaves_no_process_behind(
+    server: ScriptedServer, tmp_path: Path, hook: str
+) -> None:
+    source = tmp_path / "hooked.py"
+    source.write_text(BROKEN_HOOK.format(hook=hook, body="raise ValueError('no database')"))
+    with started("hooked:worker", "--address", server.address, "--autoreload", cwd=tmp_path) as process:
+        await_line(process, "waiting for its source to change")
+        source.write_text(BROKEN_HOOK.format(hook=hook, body="pass"))
+        hello = server.next_stream().greet()
+        children = psutil.Process(process.pid).children()
+
+        assert [child for child in children if child.status() == psutil.STATUS_ZOMBIE] == []
+        process.terminate()
+        assert exit_of(process)[0] == 0
+
+    assert list(hello.worker.queues) == ["mended"]
 
 
 def test_autoreload_does_not_wait_for_a_worker_that_is_not_named() -> None:

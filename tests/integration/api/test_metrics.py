@@ -33,6 +33,7 @@ class AwayStore(SqliteStore):
     asked = 0
     hangs = False
     is_away = False
+    is_broken = False
 
     async def list_queues(self, partition: int, after: str, limit: int) -> list[QueueStats]:
         self.asked += 1
@@ -40,6 +41,8 @@ class AwayStore(SqliteStore):
             await asyncio.get_running_loop().create_future()
         if self.is_away:
             raise StoreUnavailableError("the store is away")
+        if self.is_broken:
+            raise LookupError("something that nobody foresaw")
         return await super().list_queues(partition, after, limit)
 
 
@@ -166,7 +169,7 @@ async def test_many_scrapes_read_the_queues_once(sqlite: Harness, away: AwayStor
         assert away.asked == 1
 
 
-@pytest.mark.parametrize("fault", ["hangs", "is_away"])
+@pytest.mark.parametrize("fault", ["hangs", "is_away", "is_broken"])
 async def test_a_store_that_is_away_fails_and_holds_up_no_scrape(
     sqlite: Harness, away: AwayStore, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

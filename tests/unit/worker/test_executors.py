@@ -1,5 +1,6 @@
 import asyncio
 import queue
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -273,3 +274,20 @@ def test_function_sees_that_it_is_revoked_and_its_value_counts(threads: Desk) ->
     execution.revoked.set()
 
     assert threads.data() == b"true"
+
+
+@pytest.mark.parametrize("leave", [sys.exit, lambda: asyncio.get_running_loop().stop()])
+def test_loop_that_a_task_ends_goes_on(loop: Desk, leave: Callable[[], Any]) -> None:
+    async def leave_soon() -> None:
+        leave()
+
+    async def have_another_leave() -> str:
+        other = asyncio.get_running_loop().create_task(leave_soon())
+        await asyncio.wait([other])
+        other.exception()
+        return "finished"
+
+    loop.submit(have_another_leave)
+    assert loop.data() == b'"finished"'
+    loop.submit(have_another_leave)
+    assert loop.data() == b'"finished"'

@@ -13,8 +13,11 @@ class DeclinedError(Exception):
 
 
 class UnspeakableError(Exception):
+    def __init__(self, in_str: BaseException) -> None:
+        self._in_str = in_str
+
     def __str__(self) -> str:
-        raise RuntimeError("no words")
+        raise self._in_str
 
 
 def raised(error: BaseException, cause: BaseException | None = None) -> BaseException:
@@ -136,8 +139,9 @@ def test_text_that_is_no_unicode_still_crosses_the_wire() -> None:
     assert task_pb2.Failure.FromString(failure.SerializeToString()) == failure
 
 
-def test_exception_that_cannot_be_put_into_words_is_told_by_its_type() -> None:
-    failure = failure_from(raised(UnspeakableError()))
+@pytest.mark.parametrize("in_str", [RuntimeError("no words"), SystemExit(1)])
+def test_exception_that_cannot_be_put_into_words_is_told_by_its_type(in_str: BaseException) -> None:
+    failure = failure_from(raised(UnspeakableError(in_str)))
 
     assert failure.type.endswith("UnspeakableError")
-    assert "RuntimeError" in failure.message
+    assert type(in_str).__name__ in failure.message

@@ -20,7 +20,20 @@ from tests.wait import eventually
 
 PATIENCE_S = 20.0
 LIMIT_S = 60.0
-TASKS = (functions.pid, functions.die, functions.rest, functions.rest_again, functions.say_much, functions.log)
+TASKS = (
+    functions.pid,
+    functions.die,
+    functions.rest,
+    functions.rest_again,
+    functions.say_much,
+    functions.log,
+    functions.fork_and_exit,
+    functions.fork_and_return,
+    functions.fork_and_log,
+    functions.terminate_another,
+    functions.close_all_files,
+    functions.leave_a_fork_behind,
+)
 
 
 class Desk:
@@ -39,9 +52,9 @@ class Desk:
         self.executor.start()
         return self.executor.wait_until_ready()
 
-    def submit(self, function: Callable[..., Any]) -> Execution:
+    def submit(self, function: Callable[..., Any], *, task_type: str = "") -> Execution:
         self._number += 1
-        spec = task_pb2.TaskSpec(task_type=function.__name__, execution_timeout=a_duration(LIMIT_S))
+        spec = task_pb2.TaskSpec(task_type=task_type or function.__name__, execution_timeout=a_duration(LIMIT_S))
         execution = Execution(
             a_key(self._number),
             an_assignment(self._number, spec=spec),
@@ -273,3 +286,74 @@ def test_hook_that_a_child_could_not_import_or_call_is_refused(declare: Callable
         declare(lambda: None)
     with pytest.raises(TypeError, match="plain function"):
         declare(later)
+
+
+@pytest.mark.parametrize(("function", "exit_code"), [(functions.fork_and_exit, 3), (functions.fork_and_return, 0)])
+def test_forked_process_that_leaves_the_task_ends_and_says_nothing_for_it(
+    function: Callable[..., Any], exit_code: int
+) -> None:
+    desk = Desk()
+    assert desk.start() == ""
+    try:
+        desk.submit(function)
+        assert desk.data() == f'"it ended with {exit_code}"'.encode()
+        assert desk.pid() == desk.executor.process_ids()[0]
+    finally:
+        desk.executor.close()
+
+
+def test_what_a_forked_process_logs_is_written_and_not_said_in_the_name_of_the_child(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    desk = Desk()
+    assert desk.start() == ""
+    try:
+        desk.submit(functions.fork_and_log)
+        assert desk.data() == b'"logged"'
+    finally:
+        desk.executor.close()
+    assert "in a forked process" not in caplog.text
+    assert "WARNING tests.unit.worker.child_functions: in a forked process" in capfd.readouterr().err
+    assert desk.progress.empty()
+
+
+def test_execution_that_no_child_survives_hearing_of_is_given_up() -> None:
+    desk = Desk()
+    assert desk.start() == ""
+    try:
+        desk.submit(functions.pid, task_type="unheard_of")
+        assert desk.failure().type == "WorkerProcessDied"
+        assert is_alive(desk.pid())
+    finally:
+        desk.executor.close()
+
+
+def test_handler_that_fails_costs_the_worker_a_record_and_no_child(desk: Desk) -> None:
+    def fail(record: logging.LogRecord) -> bool:
+        raise LookupError(record.name)
+
+    named = logging.getLogger(functions.__name__)
+    handler = logging.NullHandler()
+    handler.addFilter(fail)
+    named.addHandler(handler)
+    try:
+        desk.submit(functions.log)
+        assert desk.data() == b""
+    finally:
+        named.removeHandler(handler)
+
+
+def test_program_forked_by_a_task_can_be_terminated(desk: Desk) -> None:
+    desk.submit(functions.terminate_another)
+    assert desk.data() == f'"it ended with {-signal.SIGTERM}"'.encode()
+
+
+def test_child_that_can_say_nothing_any_more_is_replaced(desk: Desk) -> None:
+    desk.submit(functions.close_all_files)
+    assert desk.failure().type == "WorkerProcessDied"
+    assert is_alive(desk.pid())
+
+
+def test_death_in_the_midst_of_a_message_is_told_though_a_forked_process_lives_on(desk: Desk) -> None:
+    desk.submit(functions.leave_a_fork_behind)
+    assert desk.failure().type == "WorkerProcessDied"

@@ -11,7 +11,7 @@ from tailrace.worker._hooks import hook_behind
 from tailrace.worker._loading import LoadError, load_worker
 from tailrace.worker._logging import NO_TASK, log_task_ids
 from tailrace.worker._process_executor import ProcessStartError
-from tailrace.worker._reload import SourceWatch, files_behind, start_anew
+from tailrace.worker._reload import SourceWatch, bury_left_behind, files_behind, start_anew
 from tailrace.worker._worker import Worker
 
 logger = logging.getLogger("tailrace.worker")
@@ -52,11 +52,14 @@ def _run(worker: Worker, options: argparse.Namespace, watch: SourceWatch | None 
 
 
 def _run_reloading(options: argparse.Namespace) -> int:
-    """Run the worker; whenever its source changes, drain and start anew. What cannot be imported is waited for.
+    """Run the worker; whenever its source changes, drain and start anew.
+
+    What cannot be imported is waited for, and so is a worker whose hooks or child processes fail at the start.
 
     Raises:
         LoadError: The place names no worker, whatever the source.
     """
+    bury_left_behind()
     module, _, name = options.worker.partition(":")
     try:
         worker = load_worker(options.worker)
@@ -68,7 +71,15 @@ def _run_reloading(options: argparse.Namespace) -> int:
             watch.wait()
         start_anew()
     with SourceWatch(worker.stop) as watch:
-        return _run(worker, options, watch)
+        try:
+            return _run(worker, options, watch)
+        except Exception as error:
+            if not (hook_behind(error) or isinstance(error, ProcessStartError)):
+                raise
+            _exit_code_of(error)
+            _complain("waiting for its source to change", 1)
+            watch.wait()
+    return start_anew()
 
 
 def _exit_code_of(error: Exception) -> int | None:

@@ -19,6 +19,9 @@ from tailrace.worker._pipe import TaskOrder, Word
 LEAVE_S = 10.0
 """How long a child may take for its on_process_stop hooks."""
 
+MAX_FALSE_STARTS = 3
+"""How many children may die of one execution before it begins: what kills three when they hear of it is no accident."""
+
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
 
@@ -236,7 +239,7 @@ class ChildKeeper:
         if execution is None:
             if self._leave_by is None and not self._pool.closed:
                 logger.warning("process_lost: idle child process %d ended with exit code %d", child.pid, exit_code)
-        elif self._has_begun or self._pool.closed or execution.need_not_begin:
+        elif self._has_begun or not self._put_back(execution):
             logger.log(
                 logging.INFO if execution.cancelled or execution.timed_out else logging.ERROR,
                 "process_died: child process %d ended with exit code %d while it ran task %s",
@@ -245,11 +248,18 @@ class ChildKeeper:
                 execution.key.task_id,
                 extra={"task_id": execution.key.task_id},
             )
-            self._end(execution.died(exit_code) if self._has_begun else None)
-        else:  # none of its code has run
-            with self._pool.lock:
-                self.execution = None
-                self._pool.pending.appendleft(execution)
+            is_to_blame = self._has_begun or execution.false_starts >= MAX_FALSE_STARTS
+            self._end(execution.died(exit_code) if is_to_blame else None)
+
+    def _put_back(self, execution: Execution) -> bool:
+        """Have another child run what has not begun, unless there is no sense in that."""
+        with self._pool.lock:  # so that whoever asks it to stop finds it either here or there
+            execution.false_starts += 1
+            if self._pool.closed or execution.need_not_begin or execution.false_starts >= MAX_FALSE_STARTS:
+                return False
+            self.execution = None
+            self._pool.pending.appendleft(execution)
+            return True
 
     def _forget_wakes(self) -> None:
         while self._wake.poll():

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import traceback
 from collections.abc import Callable, Mapping
 from logging.handlers import QueueHandler
 from typing import Any
@@ -32,8 +34,11 @@ def handle_forwarded(body: bytes) -> None:
     record = logging.makeLogRecord(fields)
     record.args = ()
     logger = logging.getLogger(record.name)
-    if logger.isEnabledFor(record.levelno):
-        logger.handle(record)
+    try:
+        if logger.isEnabledFor(record.levelno):
+            logger.handle(record)
+    except Exception:  # noqa: BLE001 (a filter of the program's own; to log that would be to ask it again)
+        traceback.print_exc()
 
 
 def logging_levels() -> dict[str, int]:
@@ -49,6 +54,17 @@ def forward_records(levels: Mapping[str, int], send: Callable[[bytes], None]) ->
     To be called before the program's own modules are imported: where they call ``logging.basicConfig`` it does nothing,
     as in the worker itself; where they replace the root logger's handlers, theirs it is.
     """
-    logging.root.addHandler(ForwardingHandler(send))
+    handler = ForwardingHandler(send)
+    logging.root.addHandler(handler)
+    os.register_at_fork(after_in_child=lambda: _write_instead(handler))
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
+
+
+def _write_instead(handler: logging.Handler) -> None:
+    """Have records of a process that a task has forked written to stderr: nobody would hear them."""
+    if handler in logging.root.handlers:
+        logging.root.removeHandler(handler)
+        writer = logging.StreamHandler()
+        writer.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logging.root.addHandler(writer)

@@ -5,16 +5,20 @@ import contextvars
 import os
 import queue
 import signal
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Generator, Mapping
 from types import FrameType
+from typing import NoReturn
 
 from tailrace.v1 import task_pb2
 from tailrace.v1 import worker_service_pb2 as wire
 from tailrace.worker._execution import Execution
 from tailrace.worker._leases import LeaseKey
 from tailrace.worker._pipe import Pipe, TaskOrder, Word
+from tailrace.worker._signals import take_signals
 from tailrace.worker._task import Task
 from tailrace.worker._task_interrupt import TaskInterrupt
 
@@ -44,20 +48,30 @@ class ChildRunner:
         self._interrupted: Execution | None = None
         self._interruptible: Execution | None = None
         """What may be interrupted just now; each once."""
+        self._is_forked = False
+        """This is no longer the child but a process that its task has forked."""
 
     def listen(self) -> None:
         """Begin to hear the parent, and leave its signals to it. In the main thread, with these signals blocked."""
-        for number in LEFT_TO_THE_PARENT:
-            # Not SIG_IGN, which the programs that a task starts would inherit.
-            signal.signal(number, _ignore)
+        # Not SIG_IGN, which the programs that a task starts would inherit.
+        take_signals(LEFT_TO_THE_PARENT, _ignore)
         signal.signal(INTERRUPT, self._on_interrupt)
+        os.register_at_fork(after_in_child=self._be_forked)
         threading.Thread(target=self._read, name="tailrace-worker-reader", daemon=True).start()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {*LEFT_TO_THE_PARENT, INTERRUPT})
 
     def say(self, word: Word, body: bytes = b"") -> None:
-        """Tell the parent something. From any thread. Once the parent is gone: no effect."""
-        with self._uninterrupted(), contextlib.suppress(OSError):
-            self._pipe.say(word, body)
+        """Tell the parent something. From any thread; in a process that a task has forked: no effect.
+
+        A child that cannot be heard, as the parent is gone or a task has closed the pipe, ends here.
+        """
+        if self._is_forked:
+            return
+        with self._uninterrupted():
+            try:
+                self._pipe.say(word, body)
+            except OSError:
+                os._exit(PARENT_GONE)
 
     def work(self, tasks: Mapping[str, Task[..., object]]) -> None:
         """Say that all is ready, and run one task after the other until told to leave."""
@@ -66,6 +80,8 @@ class ChildRunner:
         while (execution := self._executions.get()) is not None:
             self.say(Word.BEGUN)
             result = self._run(execution)
+            if self._is_forked:
+                _end_forked(result)
             self._current = None
             self.say(Word.ENDED, result.SerializeToString())
             del execution, result  # a child that waits must not keep arguments and results alive
@@ -79,6 +95,13 @@ class ChildRunner:
         except TaskInterrupt as error:  # at the very edge of the function
             return execution.interrupted(error)
         return result
+
+    def _be_forked(self) -> None:
+        """Be a process of the task's own: it speaks for nobody."""
+        self._is_forked = True
+        self._interruptible = None
+        self._pipe.close()
+        signal.signal(INTERRUPT, signal.SIG_DFL)
 
     @contextlib.contextmanager
     def _uninterrupted(self) -> Generator[None, None, None]:
@@ -108,6 +131,9 @@ class ChildRunner:
                 self._hear(*self._pipe.hear())
         except (EOFError, OSError):
             os._exit(PARENT_GONE)
+        except BaseException as error:  # noqa: BLE001 (a child that does not listen could never be told to end)
+            traceback.print_exception(error)
+            os._exit(1)
 
     def _hear(self, word: Word, body: bytes) -> None:
         if word is Word.TASK:
@@ -160,3 +186,26 @@ class ChildRunner:
 
 def _ignore(_number: int, _frame: FrameType | None) -> None:
     pass
+
+
+def _end_forked(result: wire.AttemptResult) -> NoReturn:
+    """End a forked process whose code has left the task, as Python would have ended it."""
+    code = 0
+    if result.HasField("failure"):
+        code = _exit_code_of(result.failure)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # there may be none, or a closed one
+            stream.flush()
+    os._exit(code)
+
+
+def _exit_code_of(failure: task_pb2.Failure) -> int:
+    if failure.type != "SystemExit":
+        sys.stderr.write(failure.traceback)
+        return 1
+    if not failure.message:
+        return 0
+    if failure.message.isdecimal():
+        return int(failure.message) & 0xFF
+    sys.stderr.write(f"{failure.message}\n")
+    return 1

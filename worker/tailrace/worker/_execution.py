@@ -61,6 +61,8 @@ class Execution:
         self.timed_out = False
         """It has run for its ``execution_timeout``: the code is asked to stop, and unless it succeeds all the same it
         has failed of that. Set before the code is interrupted."""
+        self.false_starts = 0
+        """How many processes have died that were to run it, before any of its code ran."""
         self._on_done = on_done
         self._on_progress = on_progress
         self.deadline = time.monotonic() + self.limit_s if deadline is None and self.limit_s is not None else deadline

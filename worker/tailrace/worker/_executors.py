@@ -46,6 +46,7 @@ class AsyncioExecutor:
         self._lock = threading.Lock()
         self._stopped = False
         self._loop = asyncio.new_event_loop()
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name="tailrace-worker-asyncio", daemon=True)
         self._thread.start()
 
@@ -70,6 +71,7 @@ class AsyncioExecutor:
 
     def close(self) -> None:
         """Cancel what runs and end the loop, unless a coroutine blocks it: then it is left behind."""
+        self._closed = True
         self._on_loop(self._loop.stop)
         self._thread.join(_CLOSE_S)
         if self._thread.is_alive():
@@ -86,10 +88,18 @@ class AsyncioExecutor:
         # The runner cancels what is left and closes asynchronous generators on its way out.
         with asyncio.Runner(loop_factory=lambda: self._loop):
             try:
-                self._loop.run_forever()
+                while not self._closed:
+                    self._run_for_a_while()
             finally:
                 with self._lock:
                     self._stopped = True
+
+    def _run_for_a_while(self) -> None:
+        """Run the loop until it is closed, or something that a task has started ends it, which is not its to end."""
+        try:
+            self._loop.run_forever()
+        except (SystemExit, KeyboardInterrupt):
+            logger.exception("loop_left: something that a task started would end the worker's event loop; it goes on")
 
     def _begin(self, execution: Execution) -> None:
         if execution.need_not_begin or self._stopped:  # what begins while the runner tidies up would never end

@@ -65,7 +65,7 @@ def _cause_of(error: BaseException) -> BaseException | None:
 def _text_of(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as in_str:  # noqa: BLE001 (the task's own __str__ may do anything)
+    except BaseException as in_str:  # noqa: BLE001 (the task's own __str__ may do anything)
         return f"<{type(error).__qualname__} whose __str__ raised {type(in_str).__qualname__}>"
 
 
@@ -73,7 +73,7 @@ def _traceback_text(error: BaseException) -> str:
     try:
         lines = traceback.TracebackException(type(error), error, _without_own_frames(error.__traceback__)).format()
         return "".join(lines)
-    except Exception as in_format:  # noqa: BLE001 (it calls the task's own __str__ and source loaders)
+    except BaseException as in_format:  # noqa: BLE001 (it calls the task's own __str__ and source loaders)
         return f"<the traceback could not be written: {type(in_format).__qualname__}>"
 
 

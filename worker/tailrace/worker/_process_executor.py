@@ -33,6 +33,7 @@ class ProcessExecutor:
         self.pending: deque[Execution] = deque()
         self.closed = False
         self.is_hurried = False
+        self._task_types = frozenset(task.task_type for task in functions.tasks)
         self._began = threading.Condition(self.lock)
         self._beginnings = 0
         self._problem = ""
@@ -53,6 +54,10 @@ class ProcessExecutor:
                 lambda: self.closed or self.is_hurried or self._problem or self._beginnings >= len(self._keepers)
             )
             return self._problem
+
+    def knows(self, task_type: str) -> bool:
+        """Tell whether the children can run a task."""
+        return task_type in self._task_types
 
     def submit(self, execution: Execution) -> None:
         """Give an execution to the next child that is free."""

@@ -97,6 +97,13 @@ def files_behind(error: BaseException, module: str) -> Iterator[Path]:
     return (Path(name) for name in names if name.endswith(".py"))
 
 
+def bury_left_behind() -> None:
+    """Let go of processes that have ended with the program in whose place this one has come."""
+    with contextlib.suppress(ChildProcessError):  # there are none
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
 def start_anew() -> NoReturn:
     """Replace this program by itself, arguments, process id and all. Does not return."""
     sys.stderr.flush()

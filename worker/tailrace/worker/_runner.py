@@ -11,7 +11,7 @@ from tailrace.worker._execution import Execution, unknown_task_type
 from tailrace.worker._executors import AsyncioExecutor, Executor, ThreadExecutor
 from tailrace.worker._leases import LeaseKey
 from tailrace.worker._process_executor import ProcessExecutor
-from tailrace.worker._task import ExecutorName, TaskRegistry
+from tailrace.worker._task import ExecutorName, Task, TaskRegistry
 from tailrace.worker._time_limits import HARD_LIMIT_S, TimeLimits
 
 # The process executor is there from the beginning, where there is one.
@@ -50,7 +50,7 @@ class Runner:
         """Begin tasks. Their first beats are on the stream."""
         for key, assignment in tasks:
             task = self._registry.get(assignment.spec.task_type)
-            if task is None:
+            if task is None or not self._can_run(task):
                 self._refuse(key, assignment)
                 continue
             execution = Execution(key, assignment, task, self._done, partial(self._conversation.tell_progress, key))
@@ -148,6 +148,12 @@ class Runner:
             extra = {"task_id": execution.key.task_id}
             logger.exception("task_not_begun: task %s is given back", execution.key.task_id, extra=extra)
             self._done(execution, None)
+
+    def _can_run(self, task: Task[..., object]) -> bool:
+        """Tell whether an executor knows it: child processes know what was declared before the worker started."""
+        if task.executor != "process":
+            return True
+        return self._processes is not None and self._processes.knows(task.task_type)
 
     def _executor(self, name: ExecutorName) -> Executor:
         with self._lock:

@@ -78,6 +78,7 @@ class Endpoint:
                 await writer.wait_closed()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
             logger.debug("http_request_broken", error=repr(error))
+            writer.transport.abort()  # to close would wait for as long as the client reads nothing
         finally:
             writer.close()
 

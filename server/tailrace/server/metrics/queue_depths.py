@@ -56,4 +56,7 @@ class QueueDepths:
         except TailraceError as error:
             logger.warning("queues_not_read", error=str(error))
             return None
+        except Exception:  # the other numbers are wanted all the more
+            logger.exception("queues_not_read")
+            return None
         return queues
