@@ -1,6 +1,5 @@
 """``tailrace``, and ``python -m tailrace.cli``: the part that works without click."""
 
-import io
 import os
 import sys
 from collections.abc import Sequence
@@ -40,8 +39,9 @@ def _make_output_writable() -> None:
     What an encoding other than UTF-8 lacks, such as the dots of what is cut short, becomes a question mark; JSON has
     escapes for it.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="replace")
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None and sys.stdout.errors == "strict":
+        reconfigure(errors="replace")
     if sys.stdout is None:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (as long as the process lives)
     if sys.stderr is None:
