@@ -77,7 +77,7 @@ class CurrentTask:
             total: Units in all; None: unknown.
             message: Short text for people, at most 1 KiB.
             checkpoint: Where the next attempt may go on, should this one fail; it finds this value in
-                ``current_task().checkpoint``. At most 16 KiB as JSON. None keeps the one said last, an earlier
+                ``current_task().checkpoint``. At most 16 KiB as it is sent. None keeps the one said last, an earlier
                 attempt's included.
 
         Raises:
